@@ -1,0 +1,209 @@
+"""What goes into the twin and what comes out of it: the fold's messages, its samples, and the browser's wire format.
+
+In: :class:`Readings`, :class:`Refused`, :class:`CommandResult`, :class:`Assigned` and :class:`Tick`. Out:
+:class:`Samples` (the record and the trace), :class:`Event` (a line in the story of this twin) and a status. All
+of them are values; nothing here does I/O, and nothing here imports torch, so that the web may read it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Times = npt.NDArray[np.int64]  # µs since 1970 UTC
+Bytes = npt.NDArray[np.uint8]
+
+LOWER, UPPER = 0.05, 0.95  # bounds are the central 90 %
+
+
+class Provenance(IntEnum):
+    """Where a shown value came from. The four low bits of a sample's provenance byte."""
+
+    MEASURED = 0
+    SYNTHESISED = 1
+    PREDICTED = 2  # rebuilt from the device's own predictor within an agreed tolerance
+    QUARANTINED = 3  # measured, distrusted: value is the raw reading, the bounds are the twin's estimate
+    WITHHELD = 4  # no honest value
+
+
+REVISED = 0x80  # set in the provenance byte: issued again after the gap closed
+
+
+# ---------------------------------------------------------------------------------------------- into the fold
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReadings:
+    """Readings of one channel, oldest first. `values` is NaN where the sensor failed to give one."""
+
+    channel: str
+    times_us: Times  # (N,) strictly increasing
+    values: Floats  # (N,) in the signal's unit
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """A proven frame. `live` is False for the backfill lane, whose readings are never treated as the present."""
+
+    device: str
+    channels: tuple[ChannelReadings, ...]
+    frame_ms: int  # device clock when the frame was closed
+    live: bool = True
+    source: str = "sensor"  # sensor, recording, simulated
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that failed its proof, or was malformed; it changed nothing but the story."""
+
+    device: str
+    reason: str  # short code: forged, replayed, malformed, unknown-session, ...
+    detail: str  # one sentence for humans: expected, got, consequence
+    t_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a device answered to a command."""
+
+    device: str
+    name: str
+    payload: dict[str, object]
+    status: int  # 200 obeyed, 404 the device is not connected, 504 no answer
+    t_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """From `t_ms` on, the device's readings belong to this patient."""
+
+    device: str
+    patient: str
+    t_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The engine's clock: the only way in which time passes for the fold."""
+
+    t_us: int
+
+
+Message = Readings | Refused | CommandResult | Assigned | Tick
+
+
+# -------------------------------------------------------------------------------------------- out of the fold
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Consecutive samples of one channel at its own rate. Arrays are (N,)."""
+
+    channel: str
+    times_us: Times
+    values: Floats  # NaN = withheld
+    lower: Floats  # central 90 %
+    upper: Floats
+    confidence: Floats  # 0..1
+    provenance: Bytes  # Provenance, | REVISED
+    method: str = ""  # what made synthesised values: "lstm-vae", "locf", ...
+
+    def __len__(self) -> int:
+        return len(self.times_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line in the story of a twin, for the page and the record."""
+
+    t_ms: int
+    kind: str  # gap-opened, gap-closed, withheld, refused, command, device, assigned
+    severity: str  # info, warning, alarm
+    text: str
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """All that one message made."""
+
+    samples: tuple[Samples, ...] = ()
+    revisions: tuple[Samples, ...] = ()
+    events: tuple[Event, ...] = field(default=())
+
+
+# --------------------------------------------------------------------------------------------- to the browser
+
+
+class FrameKind(IntEnum):
+    """First byte of what a browser receives."""
+
+    LIVE = 0
+    SNAPSHOT = 1
+    REVISION = 2  # replaces in the view, never in the record
+
+
+WIRE_VERSION = 1
+_HEAD = struct.Struct("<BBHd")  # kind, version, number of blocks, engine clock (Unix s)
+_BLOCK = struct.Struct("<dfI")  # time of the first sample (Unix s), period (s), number of samples
+SAMPLE = np.dtype(
+    [("value", "<f4"), ("lower", "<f4"), ("upper", "<f4"), ("confidence", "u1"), ("provenance", "u1")]
+)  # packed, 14 bytes
+
+
+def encode_wire(kind: FrameKind, clock_s: float, samples: Iterable[Samples]) -> bytes:
+    """One binary message for a browser. Samples at uneven times become several blocks."""
+    blocks = [block for s in samples for block in _wire_blocks(s)]
+    return _HEAD.pack(kind, WIRE_VERSION, len(blocks), clock_s) + b"".join(blocks)
+
+
+def decode_wire(data: bytes) -> tuple[FrameKind, float, list[Samples]]:
+    """The inverse of :func:`encode_wire` (float32 values, 1/255 confidence). Raises ValueError on other bytes."""
+    try:
+        kind, version, count, clock_s = _HEAD.unpack_from(data)
+        if version != WIRE_VERSION:
+            raise ValueError(f"expected wire version {WIRE_VERSION}, got {version}; the message was dropped")
+        out, at = [], _HEAD.size
+        for _ in range(count):
+            samples, at = _read_block(data, at)
+            out.append(samples)
+    except struct.error as error:
+        raise ValueError(f"expected a whole wire message, got {len(data)} bytes; it was dropped") from error
+    return FrameKind(kind), clock_s, out
+
+
+def _wire_blocks(s: Samples) -> Iterable[bytes]:
+    """Runs of evenly spaced samples, each as one block. A step may deviate by 5 % (clocks count whole ms)."""
+    if not len(s):
+        return
+    steps = np.diff(s.times_us)
+    period = float(np.median(steps)) if len(steps) else 0.0
+    breaks = np.flatnonzero(np.abs(steps - period) > np.maximum(0.05 * period, 1000)) + 1
+    packed = np.empty(len(s), SAMPLE)
+    packed["value"], packed["lower"], packed["upper"] = s.values, s.lower, s.upper
+    packed["confidence"] = np.round(np.nan_to_num(s.confidence) * 255)
+    packed["provenance"] = s.provenance
+    name = s.channel.encode()
+    for run_t, run in zip(np.split(s.times_us, breaks), np.split(packed, breaks), strict=True):
+        head = struct.pack("<B", len(name)) + name + _BLOCK.pack(run_t[0] / 1e6, period / 1e6, len(run))
+        yield head + run.tobytes()
+
+
+def _read_block(data: bytes, at: int) -> tuple[Samples, int]:
+    size = data[at] if at < len(data) else 0
+    name = data[at + 1 : at + 1 + size].decode()
+    t0_s, period_s, n = _BLOCK.unpack_from(data, at + 1 + size)
+    start = at + 1 + size + _BLOCK.size
+    end = start + n * SAMPLE.itemsize
+    if end > len(data):
+        raise ValueError(f"expected {n} samples of {name}, got {len(data) - start} bytes; the message was dropped")
+    p = np.frombuffer(data, SAMPLE, n, start)
+    times = np.round((t0_s + np.arange(n) * period_s) * 1e6).astype(np.int64)
+    value, lower, upper = (p[k].astype(np.float64) for k in ("value", "lower", "upper"))
+    return Samples(name, times, value, lower, upper, p["confidence"] / 255.0, p["provenance"].copy()), end
