@@ -90,7 +90,7 @@ _ROWS = (
     Signal("resp_wave", "Breath", "1", Kind.WAVE, 0.04, -1e6, 1e6, 0.001,
            Tolerance(0, 0.15, _CLINICAL), "chest", (r"rsp_V", r"resp_nu"), "MDC_RESP"),
     Signal("emg_activity_mV", "EMG", "mV", Kind.ENVELOPE, 0.1, 0, 10, 1e-6,
-           Tolerance(0.0005, 0.25, _CLINICAL), "forearm",
+           Tolerance(0.00002, 0.25, _CLINICAL), "forearm",
            (r"emg_(?P<part>[a-z]+)_avg_mV", r"emg_avg_mV"), "MDC_EMG_ELEC_POTL_MUSCL"),
     Signal("emg_raw_mV", "EMG raw", "mV", Kind.WAVE, 0.001, -20, 20, 1e-5,
            Tolerance(0.01, 0, _CLINICAL), "forearm",

@@ -1,0 +1,280 @@
+"""The ``everbeat`` command. ``demo`` runs the whole house; each process also starts alone.
+
+Every command reads its settings once (:mod:`everbeat.settings`), gets its parts from :mod:`everbeat.wiring`, and ends
+with one clear line where it can't do its work. Heavy imports wait until a command needs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from everbeat.settings import Settings, SettingsError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="A medical digital twin that never goes blank.")
+say = Console(stderr=True)
+
+Recording = Annotated[Path, typer.Argument(help="A recording: CSV or CSV.gz, first column time_s.")]
+
+
+def main() -> None:
+    """Entry point: our own errors are one line, everything else is a fault and shows where it came from."""
+    app()
+
+
+@app.command()
+def demo(
+    replay: Annotated[Path | None, typer.Option(help="Play this recording instead of a simulated patient.")] = None,
+    speed: Annotated[float, typer.Option(help="How many times faster than it was recorded.")] = 1.0,
+    duration: Annotated[float | None, typer.Option("--for", help="Stop by itself after so many seconds.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Measure, and write the numbers to this JSON file.")] = None,
+    port: Annotated[int, typer.Option(help="Port of the page.")] = 8050,
+) -> None:
+    """Run everything on this machine and print the page's address."""
+    from everbeat import demo as story
+
+    with _one_line_errors():
+        if replay is not None:
+            story.fail_on_missing_replay(replay)
+        plan = story.DemoPlan(replay, speed, duration, report, port)
+        found = story.run(Settings.from_env(), plan, say.print)
+        if found is not None:
+            say.print_json(data=found.as_json())
+            raise typer.Exit(1 if found.lost else 0)
+
+
+@app.command()
+def hub() -> None:
+    """The local IoT Hub (MQTT, AMQP, HTTPS), where there is no Azure."""
+    from device.hub.server import serve
+    from everbeat import wiring
+
+    with _one_line_errors():
+        settings = wiring.hub_settings(Settings.from_env())
+        asyncio.run(_until_stopped(lambda stop: serve(settings, stop)))
+
+
+@app.command()
+def ingest() -> None:
+    """Events from the hub into the store."""
+    from device.ingest import ingest as story
+    from everbeat import wiring
+
+    with _one_line_errors():
+        settings = Settings.from_env()
+        sink, source = wiring.raw_sink(settings), wiring.event_source(settings)
+        asyncio.run(_until_stopped(lambda stop: story(source, sink, stop)))
+
+
+@app.command()
+def engine(shard: Annotated[str, typer.Option(help="The shard to own.")] = "s0") -> None:
+    """The twin engine of one shard."""
+    from everbeat import wiring
+    from security.identity import wall_clock_ms
+    from twin_engine.model import Generator
+    from twin_engine.pipeline import Engine
+
+    with _one_line_errors():
+        settings = Settings.from_env()
+        store, master = wiring.shard_store(settings, shard)
+        identity, trust = wiring.engine_identity(settings), wiring.authority(settings).trust
+        story = Engine(store, Generator.load(), trust=trust, identity=identity, master=master, clock_ms=wall_clock_ms)
+        story.run(_stop_event())
+
+
+@app.command()
+def downlink() -> None:
+    """Receipts, keys and commands from the store down to devices."""
+    from device.downlink import run_downlink
+    from everbeat import wiring
+
+    with _one_line_errors():
+        settings = Settings.from_env()
+        outbox, target = wiring.order_queue(settings), wiring.downlink_settings(settings)
+        asyncio.run(_until_stopped(lambda stop: run_downlink(target, outbox, stop)))
+
+
+@app.command()
+def web(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8050) -> None:
+    """The page and its sockets."""
+    from everbeat import wiring
+    from web.app import create_app, serve
+    from web.settings import WebSettings
+
+    with _one_line_errors():
+        settings = WebSettings(port=port)
+        page, _ = create_app(wiring.feed(Settings.from_env()), settings)
+        server = serve(page, settings)
+        stop = _stop_event()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        stop.wait()
+        server.shutdown()
+
+
+@app.command()
+def device(
+    device_id: Annotated[str, typer.Argument(help="Its id, which its certificate must prove.")],
+    replay: Annotated[Path | None, typer.Option(help="Play this recording.")] = None,
+    simulate: Annotated[bool, typer.Option(help="A simulated patient.")] = False,
+    speed: Annotated[float, typer.Option(help="Speed of the replay.")] = 1.0,
+    loop: Annotated[bool, typer.Option(help="Start the recording again at its end.")] = False,
+    drain: Annotated[float, typer.Option(help="How long to wait for receipts when stopping, in seconds.")] = 12.0,
+    host: Annotated[str | None, typer.Option(help="Host name of an Azure IoT Hub; default: the local hub.")] = None,
+) -> None:
+    """One device: sensors (replayed or simulated), frames, seals, spool, MQTT."""
+    from device.uplink import UplinkSettings, run_device
+    from everbeat import wiring
+
+    if simulate == (replay is not None):
+        _fail("expected either --replay FILE or --simulate, got both or none; no device was started")
+    with _one_line_errors():
+        settings = Settings.from_env()
+        link = UplinkSettings(
+            address=wiring.hub_address(settings, host),
+            identity=wiring.device_identity(settings, device_id),
+            state_dir=settings.device(device_id),
+            drain_s=drain,
+        )
+        source = wiring.sensor_source(replay, speed, loop)
+        asyncio.run(_until_stopped(lambda stop: run_device(link, source, stop)))
+
+
+@app.command()
+def twin(
+    recording: Recording,
+    out: Annotated[Path, typer.Option(help="What was shown, row by row (CSV).")],
+    revisions: Annotated[Path | None, typer.Option(help="What was revised when gaps closed (CSV).")] = None,
+) -> None:
+    """Run the twin over a recording: what would it have shown, knowing only what came before?"""
+    from device.recording import read_recording
+    from twin_engine.model import Generator
+    from twin_engine.offline import HEADER, twin_of_recording
+
+    with _one_line_errors(), _progress("twin") as step:
+        read = read_recording(recording)
+        for warning in read.warnings:
+            say.print(f"warning: {warning}", style="yellow")
+        if read.skipped:
+            say.print(f"columns without a signal, skipped: {', '.join(read.skipped)}", style="dim")
+        lines, revised = twin_of_recording(read, Generator.load(), step)
+        _write_lines(out, HEADER, lines)
+        if revisions is not None:
+            _write_lines(revisions, HEADER, iter(revised))
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder of recordings (emg_gsr/, wrist_e4/).")],
+    out: Annotated[Path, typer.Option(help="Where the weights go.")] = Path("weights"),
+    seconds: Annotated[float, typer.Option(help="Training time for each signal.")] = 300.0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Train the generative model and write its weights."""
+    from twin_engine.train import train as story
+
+    with _one_line_errors(), Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()) as bar:
+        tasks: dict[str, int] = {}
+
+        def show(what: str, share: float) -> None:
+            if what not in tasks:
+                tasks[what] = int(bar.add_task(what, total=1.0))
+            bar.update(tasks[what], completed=share)  # type: ignore[arg-type]
+
+        story(data, out, seconds_per_signal=seconds, seed=seed, progress=show)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Folder of recordings (emg_gsr/, wrist_e4/).")],
+    out: Annotated[Path | None, typer.Option(help="Write the rows to this JSON file.")] = None,
+) -> None:
+    """The table of the README: the model beside every baseline, on people that it has never seen."""
+    from twin_engine.evaluate import evaluate as story
+    from twin_engine.evaluate import table, write_json
+    from twin_engine.model import Generator
+
+    with _one_line_errors(), _progress("evaluate") as step:
+        rows = story(data, Generator.load(), progress=step)
+        print(table(rows))
+        if out is not None:
+            write_json(rows, out)
+
+
+# ---------------------------------------------------------------------------------------------- small parts
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Our own errors as one line on stderr and exit code 2."""
+    from device.hub.settings import HubError
+    from device.recording import RecordingError
+    from device.spool import SpoolError
+    from everbeat.demo import DemoFailed
+    from security.errors import SecurityError
+    from twin_engine.model import ModelError
+    from twin_engine.store.errors import StoreError
+    from web.settings import BindRefused
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("azure").setLevel(logging.WARNING)
+    ours = (
+        HubError, RecordingError, SpoolError, DemoFailed, SettingsError, SecurityError, ModelError, StoreError,
+        BindRefused, OSError,
+    )  # fmt: skip
+    try:
+        yield
+    except ours as error:
+        _fail(str(error))
+
+
+def _fail(text: str) -> NoReturn:
+    say.print(f"everbeat: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(2)
+
+
+async def _until_stopped(story: Callable[[asyncio.Event], Awaitable[object]]) -> None:
+    """Run a coroutine with an event that SIGTERM or SIGINT sets."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await story(stop)
+
+
+def _stop_event() -> threading.Event:
+    """An event that SIGTERM or SIGINT sets."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[float], None]]:
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=say) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def _write_lines(path: Path, header: str, lines: Iterator[str]) -> None:
+    """All or nothing: a run that is cut off leaves no half file behind."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w") as file:
+        file.write(header + "\n")
+        file.writelines(line + "\n" for line in lines)
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    main()

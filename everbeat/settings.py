@@ -1,0 +1,124 @@
+"""What may be set from outside, read once, then frozen. Every setting has a default that suits a laptop.
+
+Environment variables, all optional:
+
+=========================  =====================================================================================
+EVERBEAT_STATE             where keys, certificates, Redis' files and the device's spool lie (0700);
+                           default ``$XDG_STATE_HOME/everbeat`` or ``~/.local/state/everbeat``
+EVERBEAT_REDIS_URL         a Redis of your own, ``rediss://host:port`` or ``unix:///path``; default: one is started
+EVERBEAT_REDIS_PASSWORD    with EVERBEAT_REDIS_URL: the password of each process' own ACL user
+EVERBEAT_IOTHUB            connection string of Azure IoT Hub's service policy; default: the local hub
+EVERBEAT_EVENTHUB          connection string of its Event Hubs-compatible endpoint; default: the local hub
+EVERBEAT_HUB_HOST          loopback address of the local hub; default 127.0.0.2
+EVERBEAT_SHARDS            how many shards patients are spread over; default 1
+=========================  =====================================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from twin_engine.store.connection import RedisLogin
+from twin_engine.store.errors import StoreDown
+from twin_engine.store.server import RedisFiles
+
+DEMO_DEVICE = "esp32-kestrel-17"
+DEMO_PATIENT = "p-kestrel-17"
+
+
+class SettingsError(ValueError):
+    """A setting can't be used. The text says which, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. Paths below `state` are properties, so that nothing is typed twice."""
+
+    state: Path
+    redis_url: str | None = None
+    redis_password: str | None = field(default=None, repr=False)
+    iothub: str | None = field(default=None, repr=False)
+    eventhub: str | None = field(default=None, repr=False)
+    hub_host: str = "127.0.0.2"
+    shards: int = 1
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
+        """Settings as the environment gives them. Raises SettingsError."""
+        base = env.get("XDG_STATE_HOME") or str(Path(env.get("HOME", "~")).expanduser() / ".local" / "state")
+        state = Path(env.get("EVERBEAT_STATE") or Path(base) / "everbeat").expanduser().absolute()
+        try:
+            shards = int(env.get("EVERBEAT_SHARDS", "1"))
+        except ValueError as error:
+            raise SettingsError(f"expected a number in EVERBEAT_SHARDS, got {env['EVERBEAT_SHARDS']!r}") from error
+        if not 1 <= shards <= 1024:
+            raise SettingsError(f"expected EVERBEAT_SHARDS between 1 and 1024, got {shards}; nothing was started")
+        if bool(env.get("EVERBEAT_IOTHUB")) != bool(env.get("EVERBEAT_EVENTHUB")):
+            raise SettingsError("expected EVERBEAT_IOTHUB and EVERBEAT_EVENTHUB together, got one; nothing was started")
+        return cls(
+            state,
+            env.get("EVERBEAT_REDIS_URL") or None,
+            env.get("EVERBEAT_REDIS_PASSWORD") or None,
+            env.get("EVERBEAT_IOTHUB") or None,
+            env.get("EVERBEAT_EVENTHUB") or None,
+            env.get("EVERBEAT_HUB_HOST", "127.0.0.2"),
+            shards,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give another process these settings."""
+        values = {
+            "EVERBEAT_STATE": str(self.state),
+            "EVERBEAT_REDIS_URL": self.redis_url,
+            "EVERBEAT_REDIS_PASSWORD": self.redis_password,
+            "EVERBEAT_IOTHUB": self.iothub,
+            "EVERBEAT_EVENTHUB": self.eventhub,
+            "EVERBEAT_HUB_HOST": self.hub_host,
+            "EVERBEAT_SHARDS": str(self.shards),
+        }
+        return {name: value for name, value in values.items() if value}
+
+    @property
+    def local_hub(self) -> bool:
+        """Whether the hub is ours, on this machine."""
+        return self.iothub is None
+
+    @property
+    def ca(self) -> Path:
+        """The demo CA."""
+        return self.state / "ca"
+
+    @property
+    def servers(self) -> Path:
+        """Certificates of our servers and engines."""
+        return self.state / "servers"
+
+    @property
+    def hub(self) -> Path:
+        """The local hub's state and access key."""
+        return self.state / "hub"
+
+    @property
+    def master_key(self) -> Path:
+        """The key that wraps all others."""
+        return self.state / "keys" / "master.key"
+
+    @property
+    def redis_files(self) -> RedisFiles:
+        """Our own Redis, where none is configured."""
+        return RedisFiles(self.state / "redis")
+
+    def device(self, device_id: str) -> Path:
+        """What one device keeps: its identity and its spool."""
+        return self.state / "devices" / device_id
+
+    def redis_login(self, user: str) -> RedisLogin:
+        """How a process reaches Redis. Raises StoreDown where that was never set up."""
+        if self.redis_url is None:
+            return self.redis_files.login(user)
+        if self.redis_password is None:
+            raise StoreDown("expected EVERBEAT_REDIS_PASSWORD beside EVERBEAT_REDIS_URL, got none; not connected")
+        return RedisLogin(self.redis_url, user, self.redis_password)

@@ -1,0 +1,157 @@
+"""Fills the protocols: which store, which keys and which hub each process gets. The only place that knows them all."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+from device.downlink import RestSettings
+from device.hub.server import HubSettings, Policy, Right
+from device.hub.settings import HTTPS_PORT
+from device.ingest import EventHubSettings
+from device.link import HubAddress
+from device.recording import read_recording
+from device.replay import Replay
+from device.source import SensorSource
+from everbeat.settings import Settings
+from security import files
+from security.identity import (
+    Authority,
+    DeviceIdentity,
+    EngineIdentity,
+    ServerIdentity,
+    ensure_device,
+    ensure_engine,
+    ensure_server,
+    load_or_create_ca,
+)
+from security.keys import MasterKey
+from twin_engine.store.connection import connect
+from twin_engine.store.orders import OrderQueue
+from twin_engine.store.patients import PatientStore
+from twin_engine.store.raw import RawSink
+from twin_engine.store.reader import RedisFeed
+from twin_engine.store.shard import ShardStore
+from twin_engine.store.vault import Vault
+
+HUB_POLICY = "service"
+HUB_NAME = "hub"
+
+
+def authority(settings: Settings) -> Authority:
+    """The demo CA, made on the first start."""
+    return load_or_create_ca(settings.ca)
+
+
+def engine_identity(settings: Settings) -> EngineIdentity:
+    """What signs recipient keys."""
+    return ensure_engine(authority(settings), settings.servers)
+
+
+def hub_identity(settings: Settings) -> ServerIdentity:
+    """The local hub's TLS certificate."""
+    return ensure_server(authority(settings), HUB_NAME, [settings.hub_host, "localhost"], settings.servers)
+
+
+def device_identity(settings: Settings, device_id: str) -> DeviceIdentity:
+    """A device's key and certificate."""
+    return ensure_device(authority(settings), device_id, settings.device(device_id))
+
+
+def hub_settings(settings: Settings) -> HubSettings:
+    """The local hub."""
+    server = hub_identity(settings)
+    policy = Policy(HUB_POLICY, hub_key(settings), Right.OWNER)
+    return HubSettings(
+        host=settings.hub_host,
+        certificate=server.chain_path,
+        key=server.key_path,
+        ca=settings.ca / "root.pem",
+        state_dir=settings.hub,
+        policies=(policy,),
+    )
+
+
+def hub_key(settings: Settings) -> str:
+    """The local hub's shared access key (base64), made on first use, 0600."""
+    path = settings.hub / "service.key"
+    files.private_dir(path.parent)
+    if not path.exists():
+        files.create_private(path, base64.b64encode(os.urandom(32)))
+    return files.read_private(path).decode()
+
+
+def hub_address(settings: Settings, hostname: str | None) -> HubAddress:
+    """Where a device finds its hub: Azure's `hostname`, or the local one."""
+    if hostname is not None:
+        return HubAddress(hostname)
+    return HubAddress(settings.hub_host, root=root_certificate(settings))
+
+
+def root_certificate(settings: Settings) -> Path:
+    """The demo CA's root as PEM."""
+    return authority(settings).root_path
+
+
+def vault(settings: Settings, user: str) -> Vault:
+    """A connection to Redis as `user`, with the keys to read what lies there."""
+    client = connect(settings.redis_login(user))
+    return Vault(client, MasterKey.load_or_create(settings.master_key))
+
+
+def shard_store(settings: Settings, shard: str) -> tuple[ShardStore, MasterKey]:
+    """A shard for its engine."""
+    keys = vault(settings, "engine")
+    return ShardStore(keys.client, keys, shard), keys.master
+
+
+def feed(settings: Settings) -> RedisFeed:
+    """The twins for the web."""
+    keys = vault(settings, "web")
+    return RedisFeed(keys.client, keys, settings.shards)
+
+
+def patient_store(settings: Settings) -> PatientStore:
+    """Where patients are admitted."""
+    keys = vault(settings, "keeper")
+    return PatientStore(keys.client, keys, settings.shards)
+
+
+def raw_sink(settings: Settings) -> RawSink:
+    """Where ingest puts events."""
+    return RawSink(connect(settings.redis_login("ingest")), settings.shards)
+
+
+def order_queue(settings: Settings) -> OrderQueue:
+    """Where downlink takes orders from."""
+    return OrderQueue(connect(settings.redis_login("downlink")), settings.shards)
+
+
+def event_source(settings: Settings) -> EventHubSettings:
+    """Where ingest reads events: Azure's endpoint, or the local hub's."""
+    if settings.eventhub is not None:
+        return EventHubSettings(settings.eventhub)
+    local = f"Endpoint=sb://{settings.hub_host}/;{_access(settings)};EntityPath={hub_settings(settings).eventhub}"
+    return EventHubSettings(local, root=root_certificate(settings))
+
+
+def downlink_settings(settings: Settings) -> RestSettings:
+    """Where downlink sends orders: Azure's service endpoint, or the local hub's."""
+    if settings.iothub is not None:
+        return RestSettings(settings.iothub)
+    local = f"HostName={settings.hub_host}:{HTTPS_PORT};{_access(settings)}"
+    return RestSettings(local, root=root_certificate(settings))
+
+
+def sensor_source(replay: Path | None, speed: float, loop: bool) -> SensorSource:
+    """A recording, or a simulated patient."""
+    if replay is None:
+        from device.simulator import Simulator
+
+        return Simulator()
+    return Replay(read_recording(replay), replay.name, speed=speed, loop=loop)
+
+
+def _access(settings: Settings) -> str:
+    return f"SharedAccessKeyName={HUB_POLICY};SharedAccessKey={hub_key(settings)}"

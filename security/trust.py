@@ -1,0 +1,215 @@
+"""Whom we believe: checks a certificate chain against our roots, a role, an identity, a time and a revocation list.
+
+Three roles that never stand in for each other: a device (signs open records, logs in at the hub), an engine (signs
+recipient keys), a server (TLS). The chain itself is checked by ``cryptography.x509.verification``; that verifier
+knows nothing of revocation, so serials of revoked certificates are checked here. Cheap checks come first; every
+doubt is a :class:`~security.errors.Rejected` with the cause as its reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
+
+from security import files
+from security.errors import Reason, Rejected, SecurityError
+
+MAX_CHAIN = 2  # a leaf and at most one intermediate; roots are ours already
+MAX_CERTIFICATE_BYTES = 2048
+
+# A subset of what Azure IoT Hub allows (128 characters of letters, digits and - + . % _ # * ? ! ( ) , : = @ $ '):
+# only what needs no escaping in a topic, a URL, a file name or our key derivation, and fits a CN (64, X.520).
+_DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+# Nobody else's: 2.25 is the arc of UUIDs (ITU-T X.667), here of a random one.
+ENGINE_USAGE = x509.ObjectIdentifier("2.25.269605908484197801247714836621998848142")
+
+
+class Role(Enum):
+    """What a certificate is good for: its extended key usage, and the URI form of its holder's name."""
+
+    DEVICE = ExtendedKeyUsageOID.CLIENT_AUTH
+    ENGINE = ENGINE_USAGE
+    SERVER = ExtendedKeyUsageOID.SERVER_AUTH
+
+    @property
+    def word(self) -> str:
+        """device, engine or server."""
+        return self.name.lower()
+
+    def uri(self, name: str) -> str:
+        """The subject alternative name of `name` in this role."""
+        return f"urn:everbeat:{self.word}:{name}"
+
+
+def is_device_id(text: object) -> bool:
+    """True for 1 to 64 ASCII letters, digits, dots, hyphens and underscores that start with a letter or digit."""
+    return isinstance(text, str) and _DEVICE_ID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Our roots, and the serial numbers of certificates that are no longer good."""
+
+    roots: tuple[x509.Certificate, ...]
+    revoked: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not self.roots:
+            raise SecurityError("expected a root to trust, got none; nobody could be believed")
+
+    @classmethod
+    def load(cls, path: Path, revoked: frozenset[int] = frozenset()) -> Trust:
+        """Roots from a PEM file. Raises SecurityError where it holds none, or others could have written it."""
+        try:
+            return cls(tuple(x509.load_pem_x509_certificates(files.read_trusted(path))), revoked)
+        except ValueError as error:
+            raise SecurityError(f"expected certificates in {path}, got none; nobody could be believed") from error
+
+    def verify_device(
+        self, chain_der: Sequence[bytes], expected_device_id: str, now_ms: int
+    ) -> ec.EllipticCurvePublicKey:
+        """The public key of the device `expected_device_id`, or Rejected. `chain_der` is leaf first, root left out."""
+        return self._verify(chain_der, Role.DEVICE, expected_device_id, now_ms)
+
+    def verify_engine(self, chain_der: Sequence[bytes], now_ms: int) -> ec.EllipticCurvePublicKey:
+        """The public key of one of our engines, or Rejected. No device's or server's certificate passes."""
+        return self._verify(chain_der, Role.ENGINE, None, now_ms)
+
+    def _verify(
+        self, chain_der: Sequence[bytes], role: Role, name: str | None, now_ms: int
+    ) -> ec.EllipticCurvePublicKey:
+        leaf, *rest = _parse(chain_der)
+        now = datetime.fromtimestamp(now_ms / 1000, UTC)
+        if leaf.issuer == leaf.subject:
+            got = f"a self-signed one of {common_name(leaf)!r:.80}"
+            raise _refused(Reason.SELF_SIGNED, "a certificate of our CA", got)
+        _need_time(leaf, now)
+        _need_usage(leaf, role)
+        _need_identity(leaf, role, common_name(leaf) if name is None else name)
+        key = _public_key(leaf)
+        chain = self._chain(leaf, rest, role, now)
+        if any(c.serial_number in self.revoked for c in (leaf, *rest, *chain)):
+            raise _refused(Reason.REVOKED, "a certificate in force", f"a revoked one of {common_name(leaf)!r:.80}")
+        return key
+
+    def _chain(
+        self, leaf: x509.Certificate, rest: list[x509.Certificate], role: Role, now: datetime
+    ) -> list[x509.Certificate]:
+        ee = ExtensionPolicy.webpki_defaults_ee().require_present(
+            x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _usage_validator(role)
+        )
+        policy = PolicyBuilder().store(Store(list(self.roots))).time(now).max_chain_depth(MAX_CHAIN - 1)
+        policy = policy.extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=ee)
+        try:
+            return policy.build_client_verifier().verify(leaf, rest).chain
+        except VerificationError as error:
+            raise _refused(
+                Reason.UNTRUSTED, f"a certificate of our CA for the role {role.word}", str(error)[:120]
+            ) from error
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """The subject's only CN, or "" where there is none or more than one."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if len(names) == 1 else ""
+
+
+def _parse(chain_der: Sequence[bytes]) -> list[x509.Certificate]:
+    if not 1 <= len(chain_der) <= MAX_CHAIN or any(len(der) > MAX_CERTIFICATE_BYTES for der in chain_der):
+        sizes = [len(der) for der in chain_der[: MAX_CHAIN + 1]]
+        raise _refused(
+            Reason.MALFORMED, f"1 to {MAX_CHAIN} certificates of at most {MAX_CERTIFICATE_BYTES} B", f"{sizes}"
+        )
+    return [_parse_one(der) for der in chain_der]
+
+
+def _parse_one(der: bytes) -> x509.Certificate:
+    """The certificate with every part that the library parses lazily parsed here, so that nothing fails later."""
+    try:
+        found = x509.load_der_x509_certificate(der)
+        found.public_key()
+        _ = (found.issuer, found.subject, found.extensions, found.not_valid_before_utc, found.not_valid_after_utc)
+    except UnsupportedAlgorithm as error:
+        raise _refused(Reason.WRONG_KEY, "a P-256 key", str(error)[:80]) from error
+    except (ValueError, TypeError, x509.InvalidVersion, x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as e:
+        raise _refused(Reason.MALFORMED, "X.509 certificates in DER", str(e)[:80]) from e
+    return found
+
+
+def _need_time(leaf: x509.Certificate, now: datetime) -> None:
+    if now > leaf.not_valid_after_utc:
+        raise _refused(Reason.EXPIRED, "a certificate in force", f"one that ended {leaf.not_valid_after_utc}")
+    if now < leaf.not_valid_before_utc:
+        raise _refused(Reason.NOT_YET_VALID, "a certificate in force", f"one from {leaf.not_valid_before_utc}")
+
+
+def _need_usage(leaf: x509.Certificate, role: Role) -> None:
+    usages = _usages(leaf)
+    others = {r.value for r in Role} - {role.value}
+    if role.value not in usages or usages & others:
+        raise _refused(
+            Reason.WRONG_USAGE,
+            f"a certificate for the role {role.word} alone",
+            f"one for {sorted(u.dotted_string for u in usages)}",
+        )
+
+
+def _usages(leaf: x509.Certificate) -> set[x509.ObjectIdentifier]:
+    try:
+        return set(leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        return set()
+
+
+def _usage_validator(role: Role) -> Callable[[Policy, x509.Certificate, x509.ExtendedKeyUsage], None]:
+    def validate(_policy: Policy, _certificate: x509.Certificate, usage: x509.ExtendedKeyUsage) -> None:
+        if role.value not in usage:
+            raise ValueError(f"expected the usage of the role {role.word}")
+
+    return validate
+
+
+def proves(leaf: x509.Certificate, role: Role, name: str) -> bool:
+    """True where the certificate is made out to `name` in `role`: CN, URI and usage. Whoever signed it."""
+    return (
+        is_device_id(name)
+        and common_name(leaf) == name
+        and _uris(leaf) == [role.uri(name)]
+        and role.value in _usages(leaf)
+    )
+
+
+def _uris(leaf: x509.Certificate) -> list[str]:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return list(names.get_values_for_type(x509.UniformResourceIdentifier))
+
+
+def _need_identity(leaf: x509.Certificate, role: Role, name: str) -> None:
+    if not proves(leaf, role, name):
+        got = f"that of {common_name(leaf)!r:.80} with the names {str(_uris(leaf))[:120]}"
+        raise _refused(Reason.WRONG_IDENTITY, f"the certificate of {name!r:.80}", got)
+
+
+def _public_key(leaf: x509.Certificate) -> ec.EllipticCurvePublicKey:
+    key = leaf.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise _refused(Reason.WRONG_KEY, "a P-256 key", type(key).__name__)
+    return key
+
+
+def _refused(reason: Reason, expected: str, got: str) -> Rejected:
+    return Rejected(reason, expected, got, "the certificate proves nothing and was refused")

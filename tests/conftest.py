@@ -1,0 +1,57 @@
+"""What the tests share: where the recordings are, and what to say when they are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def shared_path(relative: str) -> Path:
+    """A file beside the project, or skip: recordings and vectors are never copied into it."""
+    path = SHARED / relative
+    if not path.exists():
+        pytest.skip(f"needs ../shared/{relative}, which is not beside this checkout")
+    return path
+
+
+@pytest.fixture
+def shared():  # type: ignore[no-untyped-def]
+    """`shared("data/...")` gives the path, or skips the test with the reason."""
+    return shared_path
+
+
+@pytest.fixture(scope="session")
+def generator():  # type: ignore[no-untyped-def]
+    """The packaged generative model, loaded once."""
+    from twin_engine.model import Generator
+
+    return Generator.load()
+
+
+@pytest.fixture
+def redis_server(tmp_path_factory):  # type: ignore[no-untyped-def]
+    """A real Redis with our ACL users, on a unix socket, for one test: (files, process)."""
+    import shutil
+    import tempfile
+    import time
+
+    from twin_engine.store.connection import connect
+    from twin_engine.store.errors import StoreDown
+    from twin_engine.store.server import prepare, start
+
+    directory = Path(tempfile.mkdtemp(prefix="eb-"))  # a unix socket's path must be short
+    files = prepare(directory)
+    process = start(files)
+    for _ in range(200):
+        try:
+            connect(files.login("keeper")).close()
+            break
+        except StoreDown:
+            time.sleep(0.02)
+    yield files, process
+    process.kill()
+    process.wait()
+    shutil.rmtree(directory, ignore_errors=True)

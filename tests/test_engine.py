@@ -1,0 +1,325 @@
+"""The engine on a real Redis: sealed envelopes in, proven samples out, nothing counted twice, nothing lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device.downlink import Order, Outcome
+from device.frame import Block, Frame, Source, encode, quantise
+from device.ingest import HubEvent
+from security.envelope import Lane, Recipient, open_session
+from security.identity import DeviceIdentity, ensure_engine, issue_device, load_or_create_ca
+from security.keys import MasterKey
+from security.merkle import Frontier
+from twin_engine.messages import Provenance, decode_wire
+from twin_engine.model import Generator
+from twin_engine.pipeline import Engine
+from twin_engine.registry import PatientCard
+from twin_engine.store import keys
+from twin_engine.store.connection import connect
+from twin_engine.store.errors import NotOwner
+from twin_engine.store.orders import OrderQueue
+from twin_engine.store.patients import PatientStore
+from twin_engine.store.raw import RawSink
+from twin_engine.store.reader import RedisFeed
+from twin_engine.store.server import RedisFiles
+from twin_engine.store.shard import Commit, ShardStore
+from twin_engine.store.vault import Vault
+
+pytestmark = pytest.mark.redis
+
+DEVICE, PATIENT = "dev-1", "p-1"
+CARD = PatientCard(PATIENT, "WREN-3", 1970, "Bed 1", DEVICE)
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass
+class Ward:
+    """One shard, one engine, one patient, one device; the hub is played by the test."""
+
+    files: RedisFiles
+    state: Path
+    generator: Generator
+    stop: threading.Event = field(default_factory=threading.Event)
+    threads: list[threading.Thread] = field(default_factory=list)
+    taken: list[Order] = field(default_factory=list)
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        self.ca = load_or_create_ca(self.state / "ca")
+        self.master = MasterKey.load_or_create(self.state / "master.key")
+        self.identity: DeviceIdentity = issue_device(self.ca, DEVICE, self.state / "dev")
+        self.keeper = connect(self.files.login("keeper"))
+        PatientStore(self.keeper, Vault(self.keeper, self.master), 1).admit(CARD)
+        PatientStore(self.keeper, Vault(self.keeper, self.master), 1).assign(DEVICE, PATIENT, 0)
+        self.sink = RawSink(connect(self.files.login("ingest")), 1)
+        self.orders = OrderQueue(connect(self.files.login("downlink")), 1)
+        web = connect(self.files.login("web"))
+        self.feed = RedisFeed(web, Vault(web, self.master), 1)
+
+    def store(self) -> ShardStore:
+        client = connect(self.files.login("engine"))
+        return ShardStore(client, Vault(client, self.master), "s0")
+
+    def engine(self) -> threading.Event:
+        """Start an engine of its own; returns what stops it."""
+        stop = threading.Event()
+        made = Engine(
+            self.store(),
+            self.generator,
+            trust=self.ca.trust,
+            identity=ensure_engine(self.ca, self.state / "engine"),
+            master=self.master,
+            clock_ms=wall_ms,
+        )
+        thread = threading.Thread(target=made.run, args=(stop,), daemon=True)
+        thread.start()
+        self.threads.append(thread)
+        return stop
+
+    def take(self, kind: str) -> dict[str, object]:
+        """The payload of the next order of a kind, as downlink would take it."""
+        return dict(self.take_order(kind).payload)
+
+    def take_order(self, kind: str) -> Order:
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            self.taken += self.orders.take(200)
+            for order in self.taken:
+                if order.kind == kind:
+                    self.taken.remove(order)
+                    return order
+        raise AssertionError(f"no {kind} order came")
+
+    def connect_device(self, epoch: int = 1) -> None:
+        """The device gets its key and opens a session."""
+        wanted = self.take("desired")
+        recipient = Recipient.from_json(wanted["recipient"])
+        record, self.sealer = open_session(self.identity, recipient, epoch=epoch, lane=Lane.LIVE, now_ms=wall_ms())
+        self.record = record
+        self.send(record)
+
+    def send(self, *bodies: bytes, device: str = DEVICE) -> None:
+        """Events as ingest would store them."""
+        events = []
+        for body in bodies:
+            self.offset += 1
+            events.append(HubEvent("0", str(self.offset), self.offset, device, wall_ms(), body))
+        self.sink.put(events)
+
+    def frame(self, n: int = 8, value: float = 4.0) -> bytes:
+        """A sealed frame with n readings of skin conductance, the newest of now."""
+        now = wall_ms()
+        block = Block("gsr_uS", now - 250 * n, 250_000, -4, quantise([value + i / 1000 for i in range(n)], -4))
+        seq = self.sealer.next_seq
+        return self.sealer.seal(encode(Frame(now, now, self.sealer.epoch, seq, Source.SENSOR, (block,))))
+
+    def counts(self) -> dict[str, int]:
+        return self.store().cursor().counts
+
+    def wait_for(self, name: str, count: int) -> dict[str, int]:
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            found = self.counts()
+            if found.get(name, 0) >= count:
+                return found
+            time.sleep(0.03)
+        raise AssertionError(f"expected {name} to reach {count}, got {self.counts()}")
+
+    def events(self) -> list[dict[str, object]]:
+        return [event for entry in self.feed.recent(PATIENT, 60) for event in entry.events]
+
+
+@pytest.fixture
+def ward(redis_server: tuple[RedisFiles, object], tmp_path: Path, generator: Generator) -> Iterator[Ward]:
+    made = Ward(redis_server[0], tmp_path, generator)
+    yield made
+
+
+def test_a_sealed_frame_becomes_measured_samples_in_the_twin_stream_and_a_receipt(ward: Ward) -> None:
+    stop = ward.engine()
+    ward.connect_device()
+    ward.send(ward.frame(8))
+    ward.wait_for("stored", 8)
+    entries = [e for e in ward.feed.recent(PATIENT, 60) if e.frame]
+    _, _, (samples,) = decode_wire(entries[-1].frame)
+    assert samples.channel == "gsr_uS"
+    assert np.allclose(samples.values, 4.0 + np.arange(8) / 1000)
+    assert (samples.provenance == Provenance.MEASURED).all()
+    receipt = ward.sealer.check_receipt(ward.take("receipt"))
+    while receipt.upto < 0:
+        receipt = ward.sealer.check_receipt(ward.take("receipt"))
+    assert receipt.upto == 0
+    stop.set()
+
+
+def test_what_lies_in_redis_shows_no_reading_to_who_lacks_the_master_key(ward: Ward) -> None:
+    stop = ward.engine()
+    ward.connect_device()
+    ward.send(ward.frame(8, value=7.7777))
+    ward.wait_for("stored", 8)
+    stop.set()
+    raw = b"".join(repr(ward.keeper.xrange(keys.twin("s0", PATIENT))).encode() for _ in range(1))
+    raw += ward.keeper.get(keys.state("s0", PATIENT)) + ward.keeper.get(keys.patient(PATIENT))
+    assert b"gsr" not in raw
+    assert b"WREN" not in raw
+    strange = Vault(connect(ward.files.login("web")), MasterKey(bytes(32)))
+    with pytest.raises(Exception, match="altered, moved, or sealed by another key"):
+        RedisFeed(strange.client, strange, 1).recent(PATIENT, 60)
+
+
+def test_a_forged_message_with_a_true_number_is_refused_and_the_true_one_still_counts(ward: Ward) -> None:
+    stop = ward.engine()
+    ward.connect_device()
+    true = ward.frame(8)
+    forged = true[:20] + bytes([true[20] ^ 1]) + true[21:]
+    ward.send(forged, true)
+    counts = ward.wait_for("stored", 8)
+    assert counts["refused"] == 1
+    assert any(e["kind"] == "refused" and "forged" in str(e["text"]) for e in ward.events())
+    letters = ward.keeper.xrange(keys.dead("s0"))
+    assert letters[0][1][b"reason"] == b"forged"
+    assert letters[0][1][b"body"] == forged
+    stop.set()
+
+
+def test_a_replayed_message_and_a_replayed_open_record_count_once(ward: Ward) -> None:
+    stop = ward.engine()
+    ward.connect_device()
+    one, two = ward.frame(8), ward.frame(8)
+    ward.send(one, two, one, ward.record, one, two)
+    counts = ward.wait_for("duplicates", 3)
+    assert counts["stored"] == 16
+    stop.set()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda w: b"", "malformed"),
+        (lambda w: b"\x07" * 40, "malformed"),
+        (lambda w: w.frame(1)[:-1], "forged"),
+        (lambda w: b"\x01" * 300_000, "malformed"),
+        (lambda w: w.sealer.seal(b"not a frame"), "malformed"),
+    ],
+    ids=["empty", "garbage", "cut short", "oversized", "sealed garbage"],
+)
+def test_a_message_that_is_no_frame_goes_to_the_dead_letters_with_its_reason(ward: Ward, spoil, reason) -> None:  # type: ignore[no-untyped-def]
+    stop = ward.engine()
+    ward.connect_device()
+    ward.send(spoil(ward))
+    counts = ward.wait_for("refused", 1)
+    assert counts.get("stored", 0) == 0
+    letter = ward.keeper.xrange(keys.dead("s0"))[0][1]
+    assert letter[b"reason"].decode() == reason
+    assert letter[b"detail"].decode().startswith("expected ")
+    ward.send(ward.frame(8))
+    ward.wait_for("stored", 8)
+    stop.set()
+
+
+def test_another_device_cannot_speak_in_this_ones_session(ward: Ward) -> None:
+    stop = ward.engine()
+    ward.connect_device()
+    ward.send(ward.frame(8), device="dev-2")
+    ward.wait_for("refused", 1)
+    assert ward.counts().get("stored", 0) == 0
+    stop.set()
+
+
+def test_readings_of_a_device_without_a_patient_are_shown_to_nobody(ward: Ward) -> None:
+    stop = ward.engine()
+    ward.connect_device()
+    PatientStore(ward.keeper, Vault(ward.keeper, ward.master), 1).admit(PatientCard("p-2", "X", 1, "B", ""))
+    ward.send(ward.frame(8))
+    ward.wait_for("stored", 8)
+    assert not ward.feed.recent("p-2", 60)
+    stop.set()
+
+
+def test_an_engine_that_was_killed_is_followed_by_one_that_repeats_and_doubles_nothing(ward: Ward) -> None:
+    first = ward.store()
+    assert first.acquire()
+    stop = ward.engine()
+    assert ward.counts() == {}, "a shard has one owner"
+    first.release()
+    ward.connect_device()
+    ward.send(*[ward.frame(8) for _ in range(5)])
+    ward.wait_for("stored", 40)
+    stop.set()
+    ward.threads[-1].join(5)
+    bodies = [ward.frame(8) for _ in range(5)]
+    ward.send(*bodies)
+    ward.send(*bodies)  # the hub delivers again after a restart
+    ward.engine()
+    counts = ward.wait_for("stored", 80)
+    assert counts["stored"] == 80
+    leaves = ward.store().leaf_hashes()
+    assert len(leaves) == counts["frames"] == 10
+    frontier = Frontier()
+    for leaf in leaves:
+        frontier = frontier.append(leaf) or frontier
+    assert len(set(leaves)) == 10
+
+
+def test_an_owner_whose_token_is_old_writes_nothing(ward: Ward) -> None:
+    old = ward.store()
+    assert old.acquire()
+    ward.keeper.delete(keys.owner("s0"))  # its lease ran out while it hung
+    new = ward.store()
+    assert new.acquire()
+    with pytest.raises(NotOwner, match="nothing written"):
+        old.commit(Commit("99-0", 1))
+    with pytest.raises(NotOwner):
+        old.renew()
+    assert new.cursor().id == "0-0"
+    new.commit(Commit("1-0", 1))
+    assert new.cursor().id == "1-0"
+
+
+def test_a_command_goes_down_once_and_its_answer_becomes_part_of_the_story(ward: Ward) -> None:
+    stop = ward.engine()
+    ward.connect_device()
+    ward.feed.command(DEVICE, "sensor", {"signal": "gsr", "connected": False})
+    order = ward.take_order("method")
+    assert (order.device, order.name) == (DEVICE, "sensor")
+    ward.orders.done(order, Outcome(200, {"connected": False, "channels": ["gsr_uS"]}, ""))
+    end = time.monotonic() + 5
+    while time.monotonic() < end and not any(e["kind"] == "command" for e in ward.events()):
+        time.sleep(0.05)
+    status = [e.status for e in ward.feed.recent(PATIENT, 60) if e.status][-1]
+    assert status["device"]["unplugged"] == ["gsr_uS"]
+    stop.set()
+
+
+def test_without_redis_the_error_says_what_to_do(tmp_path: Path) -> None:
+    from twin_engine.store.errors import StoreDown
+    from twin_engine.store.server import prepare
+
+    files = prepare(tmp_path / "r")
+    with pytest.raises(StoreDown, match="start it, or set EVERBEAT_REDIS_URL"):
+        connect(files.login("engine"))
+
+
+def test_each_process_may_touch_only_what_is_its_own(redis_server: tuple[RedisFiles, object]) -> None:
+    files = redis_server[0]
+    for user, command in [
+        ("web", ("SET", keys.fence("s0"), "9")),
+        ("web", ("XRANGE", keys.raw("s0"), "-", "+")),
+        ("ingest", ("GET", keys.data_key("p-1"))),
+        ("downlink", ("GET", keys.state("s0", "p-1"))),
+        ("engine", ("FLUSHALL",)),
+        ("engine", ("CONFIG", "GET", "*")),
+    ]:
+        with pytest.raises(Exception, match="no permissions|can't run|can't access"):
+            connect(files.login(user)).execute_command(*command)

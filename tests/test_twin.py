@@ -1,0 +1,244 @@
+"""The fold: what the twin makes of readings, silence, refusals and late truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from twin_engine import codec
+from twin_engine.messages import (
+    REVISED,
+    Assigned,
+    ChannelReadings,
+    CommandResult,
+    Message,
+    Output,
+    Provenance,
+    Readings,
+    Refused,
+    Samples,
+    Tick,
+)
+from twin_engine.model import Generator
+from twin_engine.twin import Twin, fold, status
+
+T0 = 1_760_000_000_000_000  # µs
+GSR = "gsr_uS"
+EMG = "emg_activity_mV.zyg"
+
+
+def at(seconds: float) -> int:
+    return T0 + round(seconds * 1e6)
+
+
+def gsr(seconds: np.ndarray) -> np.ndarray:
+    return 4.0 + 0.2 * np.sin(seconds / 7.0)
+
+
+def frame(start_s: float, end_s: float, channels: tuple[str, ...] = (GSR, EMG), live: bool = True) -> Readings:
+    """What a device sends for [start, end): 4 Hz conductance, 10 Hz muscle activity."""
+    blocks = []
+    for name in channels:
+        period = 0.25 if name == GSR else 0.1
+        seconds = np.arange(round(start_s / period), round(end_s / period)) * period
+        values = gsr(seconds) if name == GSR else 0.0003 + 0.0001 * np.sin(seconds)
+        blocks.append(ChannelReadings(name, np.round(T0 + seconds * 1e6).astype(np.int64), values))
+    return Readings("dev", tuple(blocks), at(end_s) // 1000, live, "sensor")
+
+
+class Story:
+    """A twin and all it made, channel by channel."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.twin, self.generator = Twin("p1"), generator
+        self.samples: list[Samples] = []
+        self.revisions: list[Samples] = []
+        self.events: list[str] = []
+        self.last = Output()
+
+    def tell(self, message: Message) -> Output:
+        self.twin, made = fold(self.twin, message, self.generator)
+        self.samples += made.samples
+        self.revisions += made.revisions
+        self.events += [e.kind for e in made.events]
+        return made
+
+    def live(self, start_s: float, end_s: float, channels: tuple[str, ...] = (GSR, EMG)) -> None:
+        """Two-second frames arriving in time, with ticks between them."""
+        for second in np.arange(start_s, end_s, 2.0):
+            if channels:
+                self.tell(frame(second, second + 2.0, channels))
+            for quarter in range(8):
+                self.tell(Tick(at(second + 2.0 + quarter / 4)))
+
+    def shown(self, channel: str, provenance: Provenance) -> np.ndarray:
+        """Times (s) at which samples of that provenance were shown live."""
+        times = [s.times_us[s.provenance == provenance] for s in self.samples if s.channel == channel]
+        return (np.concatenate(times) - T0) / 1e6 if times else np.empty(0)
+
+
+@pytest.fixture
+def story(generator: Generator) -> Story:
+    return Story(generator)
+
+
+def test_readings_are_shown_as_they_were_measured(story: Story) -> None:
+    story.live(0, 20)
+    assert len(story.shown(GSR, Provenance.MEASURED)) == 80
+    assert not len(story.shown(GSR, Provenance.SYNTHESISED))
+    measured = next(s for s in story.samples if s.channel == GSR)
+    assert measured.values.tolist() == measured.lower.tolist() == measured.upper.tolist()
+    assert (measured.confidence == 1).all()
+
+
+def test_a_silent_channel_is_synthesised_and_the_others_go_on(story: Story) -> None:
+    story.live(0, 40)
+    story.live(40, 60, (GSR,))
+    made = story.shown(EMG, Provenance.SYNTHESISED)
+    assert made[0] == pytest.approx(40.0), "the first due time after the last reading, 39.9 s"
+    assert (np.diff(made) == pytest.approx(0.1)), "at the channel's own rate, without a break"
+    assert not len(story.shown(GSR, Provenance.SYNTHESISED))
+    assert story.events.count("gap-opened") == 1
+
+
+def test_a_gap_opens_only_after_two_frame_intervals(story: Story) -> None:
+    story.live(0, 20)
+    story.tell(Tick(at(23.8)))
+    assert not len(story.shown(EMG, Provenance.SYNTHESISED))
+    story.tell(Tick(at(24.2)))
+    assert len(story.shown(EMG, Provenance.SYNTHESISED))
+
+
+def test_confidence_falls_as_the_gap_grows_until_values_are_withheld(story: Story) -> None:
+    story.live(0, 40)
+    story.live(40, 140, ())
+    confidence = np.concatenate([s.confidence for s in story.samples if s.channel == EMG and s.method])
+    assert (np.diff(confidence) <= 1e-12).all()
+    assert confidence[0] > confidence[len(confidence) // 2]
+    assert len(story.shown(EMG, Provenance.WITHHELD)), "past the horizon of 60 s there is no honest value"
+    withheld = [s for s in story.samples if s.channel == EMG and (s.provenance == Provenance.WITHHELD).all()]
+    assert all(np.isnan(s.values).all() and not s.confidence.any() for s in withheld)
+    assert "withheld" in story.events
+
+
+def test_when_the_sensor_returns_the_gap_is_revised_from_both_sides(story: Story) -> None:
+    story.live(0, 40)
+    story.live(40, 50, (EMG,))
+    live = {t: v for s in story.samples if s.channel == GSR for t, v in zip(s.times_us, s.values, strict=True)}
+    made = story.tell(frame(50, 52))
+    revision = next(s for s in made.revisions if s.channel == GSR)
+    assert ((revision.provenance & REVISED) > 0).all()
+    inside = (revision.times_us > at(39.75)) & (revision.times_us < at(50))
+    seconds = (revision.times_us[inside] - T0) / 1e6
+    error = np.abs(revision.values[inside] - gsr(seconds)).mean()
+    error_live = np.abs([live[t] - gsr((t - T0) / 1e6) for t in revision.times_us[inside] if t in live]).mean()
+    assert error < error_live, "knowing the far side must help"
+    assert story.events[-1] == "gap-closed"
+
+
+def test_a_late_frame_of_the_backfill_lane_replaces_estimates_and_is_never_the_present(story: Story) -> None:
+    story.live(0, 20)
+    story.live(20, 40, ())
+    before = story.twin.device.last_frame_ms
+    made = story.tell(frame(20, 30, live=False))
+    assert not made.samples
+    late = next(s for s in made.revisions if s.channel == GSR)
+    assert (late.provenance == (Provenance.MEASURED | REVISED)).all()
+    assert len(late) == 40
+    assert story.twin.device.last_frame_ms == before
+
+
+def test_a_hole_inside_a_frame_is_filled_marked_and_revised_at_once(story: Story) -> None:
+    story.live(0, 20)
+    whole = frame(20, 22)
+    values = whole.channels[0].values.copy()
+    values[2:5] = np.nan
+    made = story.tell(Readings("dev", (ChannelReadings(GSR, whole.channels[0].times_us, values),), at(22) // 1000))
+    marks = np.concatenate([s.provenance for s in made.samples])
+    assert (marks == Provenance.SYNTHESISED).sum() == 3
+    assert (marks == Provenance.MEASURED).sum() == 5
+    assert sum(len(s) for s in made.revisions) == 3
+
+
+def test_an_implausible_reading_stays_visible_and_is_marked_with_the_twins_own_estimate(story: Story) -> None:
+    story.live(0, 20)
+    block = ChannelReadings(GSR, np.array([at(20), at(20.25)], np.int64), np.array([4.1, -7.0]))
+    made = story.tell(Readings("dev", (block,), at(22) // 1000))
+    doubtful = next(s for s in made.samples if (s.provenance == Provenance.QUARANTINED).any())
+    assert doubtful.values.tolist() == [-7.0]
+    assert 3.0 < doubtful.lower[0] < doubtful.upper[0] < 5.0
+    assert doubtful.confidence[0] == 0.0
+
+
+def test_an_alarming_but_possible_value_is_never_quarantined(story: Story) -> None:
+    story.live(0, 20)
+    block = ChannelReadings("hr_bpm", np.arange(at(20), at(22), 10**6, dtype=np.int64), np.array([30.0, 190.0]))
+    made = story.tell(Readings("dev", (block,), at(22) // 1000))
+    assert all((s.provenance == Provenance.MEASURED).all() for s in made.samples)
+
+
+def test_a_refusal_tells_its_story_and_changes_no_value(story: Story) -> None:
+    story.live(0, 20)
+    channels = story.twin.channels
+    story.tell(Refused("dev", "forged", "the seal does not match", at(20) // 1000))
+    assert story.twin.channels is channels
+    assert story.twin.refused == 1
+    assert story.events[-1] == "refused"
+
+
+def test_what_the_device_confirms_is_remembered_and_what_it_refuses_is_not(story: Story) -> None:
+    story.tell(Assigned("dev", "p1", 0))
+    story.tell(CommandResult("dev", "sensor", {"connected": False, "channels": [EMG]}, 404, 1))
+    assert status(story.twin)["device"]["unplugged"] == []
+    story.tell(CommandResult("dev", "sensor", {"connected": False, "channels": [EMG]}, 200, 2))
+    assert status(story.twin)["device"]["unplugged"] == [EMG]
+    story.tell(CommandResult("dev", "sensor", {"connected": True, "channels": [EMG]}, 200, 3))
+    assert status(story.twin)["device"]["unplugged"] == []
+
+
+def test_an_unknown_sensor_is_named_once_and_left_out(story: Story) -> None:
+    block = ChannelReadings("blood_gas", np.array([at(0)], np.int64), np.array([1.0]))
+    story.tell(Readings("dev", (block,), at(1) // 1000))
+    assert story.events == ["device"]
+    assert not story.twin.channels
+
+
+def test_a_clock_that_steps_back_changes_nothing(story: Story) -> None:
+    story.live(0, 10)
+    before = story.twin
+    assert story.tell(Tick(at(1))) == Output()
+    assert story.twin is before
+
+
+def test_the_same_messages_make_the_same_twin_bit_for_bit(generator: Generator) -> None:
+    one, two = Story(generator), Story(generator)
+    for story in (one, two):
+        story.live(0, 30)
+        story.live(30, 44, (GSR,))
+        story.live(44, 50)
+    assert codec.dump(one.twin) == codec.dump(two.twin)
+
+
+def test_a_twin_put_to_rest_and_woken_goes_on_as_if_nothing_had_happened(generator: Generator) -> None:
+    straight, broken = Story(generator), Story(generator)
+    for story in (straight, broken):
+        story.live(0, 30)
+        story.live(30, 38, (GSR,))
+    broken.twin = codec.load(Twin, codec.dump(broken.twin))
+    for story in (straight, broken):
+        story.live(38, 50)
+    assert codec.dump(straight.twin) == codec.dump(broken.twin)
+
+
+def test_nothing_stored_by_another_program_is_taken_for_a_twin() -> None:
+    with pytest.raises(ValueError, match="expected a stored Twin"):
+        codec.load(Twin, b"\x83\x01\x02\x03")
+
+
+def test_shadow_forecasts_are_scored_while_the_sensor_lives_and_not_during_a_gap(story: Story) -> None:
+    story.live(0, 100)
+    alive = story.twin.channels[EMG].calibration.scored
+    assert alive >= 30
+    assert not story.twin.channels[EMG].calibration.learning
+    story.live(100, 120, (GSR,))
+    assert story.twin.channels[EMG].calibration.scored == alive

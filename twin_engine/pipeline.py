@@ -1,0 +1,322 @@
+"""The engine's story, one shard: read, open and prove, deduplicate, log, align, judge, synthesise, fold, commit.
+
+One round takes what the raw stream holds after the cursor, folds it, lets the clock tick, and commits everything at
+once: samples, snapshots, leaves, sessions, receipts and the cursor. A round that fails is forgotten whole; the engine
+reads its state back from the store and goes on. Synthesis happens inside the fold (:mod:`twin_engine.twin`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from device.frame import Block, Frame, FrameError
+from security.envelope import parse_header
+from security.errors import Rejected
+from security.identity import EngineIdentity, Trust
+from security.keys import MasterKey
+from security.replay import Fragmented
+from twin_engine import codec
+from twin_engine.align import ClockOffset
+from twin_engine.messages import (
+    Assigned,
+    ChannelReadings,
+    CommandResult,
+    Event,
+    FrameKind,
+    Message,
+    Output,
+    Readings,
+    Refused,
+    Tick,
+    encode_wire,
+)
+from twin_engine.prove import Gate, Proven, is_live
+from twin_engine.recipients import Recipients
+from twin_engine.registry import Assignments
+from twin_engine.store.errors import NotOwner, StoreDown
+from twin_engine.store.raw import RawAnswer, RawAssignment, RawEvent, RawRecord
+from twin_engine.store.shard import Commit, DeadLetter, Order, ShardStore, TwinWrite
+from twin_engine.synthesise import Forecaster
+from twin_engine.twin import Twin, fold, status
+
+log = logging.getLogger(__name__)
+
+TICK_MS = 250
+STATUS_MS = 1000
+RENEW_MS = 1500
+TRIM_MS = 60_000
+_FULL_READ = 500
+_Cannot = (Rejected, FrameError, Fragmented, ValueError, ArithmeticError)  # deterministic: the same record fails again
+
+
+@dataclass(slots=True)
+class _Story:
+    """What one round made for one patient."""
+
+    samples: list[Output] = field(default_factory=list)
+    frame_ms: int = 0
+    changed: bool = False
+
+
+class Engine:
+    """The one owner of a shard. `clock_ms` is the wall clock (UTC)."""
+
+    def __init__(
+        self,
+        store: ShardStore,
+        forecaster: Forecaster,
+        *,
+        trust: Trust,
+        identity: EngineIdentity,
+        master: MasterKey,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._store, self._forecaster = store, forecaster
+        self._trust, self._identity, self._master = trust, identity, master
+        self._clock_ms = clock_ms
+        self._twins: dict[str, Twin] = {}
+        self._due_ms: dict[str, int] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Own the shard until `stop`; wait for it, lose it, take it again as need be."""
+        while not stop.is_set():
+            try:
+                if not self._store.acquire():
+                    stop.wait(0.25)
+                    continue
+                self._resume()
+                while not stop.is_set():
+                    self._round()
+                self._store.release()
+            except NotOwner as error:
+                log.warning("%s", error)
+            except StoreDown as error:
+                log.warning("%s; trying again in a second", error)
+                stop.wait(1.0)
+
+    def _resume(self) -> None:
+        """Everything as the last commit left it."""
+        at = self._store.cursor()
+        self._cursor, self._tick_us, self._counts = at.id, at.tick_us, dict(at.counts)
+        self._gate = Gate(self._trust, self._master, self._store.sessions())
+        self._recipients = Recipients(self._master, self._identity, self._store.recipients())
+        self._assignments = {d: Assignments.from_json(t) for d, t in self._store.assignments().items()}
+        self._offsets: dict[str, ClockOffset] = {}
+        patients = {a.patient for device in self._assignments.values() for a in device.history}
+        self._twins = {patient: self._stored_twin(patient) for patient in patients}
+        log.info("owner of shard %s from %s: %d twins", self._store.shard, self._cursor, len(self._twins))
+
+    def _stored_twin(self, patient: str) -> Twin:
+        """As it was put to rest. One that another version wrote starts anew: it learns again, nothing is invented."""
+        snapshot = self._store.snapshot(patient)
+        if snapshot is None:
+            return Twin(patient)
+        try:
+            return codec.load(Twin, snapshot)
+        except ValueError as error:
+            log.warning("twin of %s starts anew: %s", patient, error)
+            return Twin(patient)
+
+    # ------------------------------------------------------------------------------------------- one round
+
+    def _round(self) -> None:
+        """Read, fold, tick, commit."""
+        self._chores()
+        wait_ms = max(1, self._due_ms["tick"] - self._clock_ms())
+        records = self._store.read(self._cursor, min(TICK_MS, wait_ms))
+        work = Commit(self._cursor, self._tick_us)
+        stories: dict[str, _Story] = {}
+        for record_id, record, fields in records:
+            self._record(record, fields, record_id, work, stories)
+            self._cursor = work.cursor = record_id
+        now_ms = self._clock_ms()
+        if now_ms >= self._due_ms["tick"] and len(records) < _FULL_READ:
+            self._due_ms["tick"] = now_ms + TICK_MS
+            self._tick(now_ms, work, stories)
+        self._commit(work, stories, now_ms, bool(records))
+
+    def _chores(self) -> None:
+        """What is done now and then, by the wall clock."""
+        now_ms = self._clock_ms()
+        for name in ("tick", "status", "renew", "trim"):
+            self._due_ms.setdefault(name, now_ms)
+        if now_ms >= self._due_ms["renew"]:
+            self._store.renew()
+            self._due_ms["renew"] = now_ms + RENEW_MS
+        if now_ms >= self._due_ms["trim"]:
+            self._store.trim(now_ms, self._cursor)
+            self._due_ms["trim"] = now_ms + TRIM_MS
+
+    def _commit(self, work: Commit, stories: dict[str, _Story], now_ms: int, had_records: bool) -> None:
+        """Everything of this round in one transaction; nothing, where there is nothing to say."""
+        beat = now_ms >= self._due_ms["status"]
+        if beat:
+            self._due_ms["status"] = now_ms + STATUS_MS
+        made = any(story.changed for story in stories.values())
+        if not (had_records or made or beat or work.orders):
+            return
+        touched = [self._gate.session(sid) for sid in self._gate.changed]
+        work.sessions = self._gate.take_changed()
+        for session in touched:
+            receipt = session.opener.make_receipt(session.seen.upto, session.seen.extra, now_ms)
+            work.orders.append(Order(session.opener.device, "receipt", session.opener.sid.hex(), receipt))
+        patients = set(stories) if not beat else set(self._twins)
+        work.twins = [self._write(patient, stories.get(patient), now_ms) for patient in sorted(patients)]
+        work.counts = dict(self._counts)
+        self._store.commit(work)
+
+    def _write(self, patient: str, story: _Story | None, now_ms: int) -> TwinWrite:
+        """What goes to the browser and to rest for one patient."""
+        twin = self._twins[patient]
+        outputs = story.samples if story else []
+        samples = [s for made in outputs for s in made.samples]
+        revisions = [s for made in outputs for s in made.revisions]
+        events = [_event_json(e) for made in outputs for e in made.events]
+        facts = status(twin) | {"t": now_ms / 1e3, "counters": dict(self._counts)}
+        return TwinWrite(
+            patient,
+            encode_wire(FrameKind.LIVE, now_ms / 1e3, samples) if samples else b"",
+            encode_wire(FrameKind.REVISION, now_ms / 1e3, revisions) if revisions else b"",
+            facts,
+            events,
+            story.frame_ms if story else 0,
+            codec.dump(twin) if story and story.changed else None,
+        )
+
+    # ---------------------------------------------------------------------------------------- into the fold
+
+    def _record(
+        self,
+        record: RawRecord | None,
+        fields: dict[bytes, bytes],
+        record_id: str,
+        work: Commit,
+        stories: dict[str, _Story],
+    ) -> None:
+        """One raw record. What can't be used goes to the dead letters with its reason, and the story is told."""
+        device = fields.get(b"device", b"").decode(errors="replace")
+        try:
+            if record is None:
+                raise FrameError("expected an event, assignment or answer, got another kind of record; left out")
+            self._take(record, work, stories)
+        except _Cannot as error:
+            reason = error.reason if isinstance(error, Rejected) else "malformed"
+            self._count("refused", 1)
+            work.dead.append(DeadLetter(record_id, device, reason, str(error), fields.get(b"body", b"")))
+            log.warning("refused a message of %s (%s): %s", device, reason, error)
+            patient = self._assignments.get(device, Assignments()).current
+            if patient is not None:
+                self._fold(patient, Refused(device, reason, _told(device, reason, error), self._clock_ms()), stories)
+
+    def _take(self, record: RawRecord, work: Commit, stories: dict[str, _Story]) -> None:
+        match record:
+            case RawEvent():
+                sealed = (record.id, record.device, record.body, record.enqueued_ms)
+                proven = self._gate.check(*sealed, self._recipients.private)
+                if proven is not None:
+                    self._proven(record, proven, work, stories)
+                elif not _is_open_record(record.body):
+                    self._count("duplicates", 1)
+            case RawAssignment():
+                self._assign(record, work, stories)
+            case RawAnswer():
+                patient = self._assignments.get(record.device, Assignments()).current
+                if patient is not None:
+                    answer = CommandResult(record.device, record.name, record.payload, record.status, record.t_ms)
+                    self._fold(patient, answer, stories)
+
+    def _proven(self, record: RawEvent, proven: Proven, work: Commit, stories: dict[str, _Story]) -> None:
+        """Log it, put it into event time, and fold it into the twin of whom it belongs to."""
+        work.leaves.append(proven.leaf)
+        frame = proven.frame
+        readings = sum(c is not None for block in frame.blocks for c in block.counts)
+        self._count("stored", readings)
+        self._count("frames", 1)
+        live = is_live(proven.session)
+        offset = self._offsets.get(record.device, ClockOffset())
+        if live:
+            offset = self._offsets[record.device] = offset.learn(frame.epoch, frame.device_time_ms, record.enqueued_ms)
+        live = live and offset.is_live(frame.device_time_ms, record.enqueued_ms)
+        patient = self._assignments.get(record.device, Assignments()).patient_at(
+            frame.device_time_ms + offset.offset_ms
+        )
+        if patient is None:
+            self._count("unassigned", readings)
+            return
+        self._fold(patient, readings_of(record.device, frame, offset.offset_ms, live), stories)
+        stories[patient].frame_ms = max(stories[patient].frame_ms, frame.device_time_ms if live else 0)
+
+    def _assign(self, record: RawAssignment, work: Commit, stories: dict[str, _Story]) -> None:
+        """A device gets a patient, and with her a key to seal to."""
+        history = self._assignments.get(record.device, Assignments()).assign(record.patient, record.t_ms)
+        self._assignments[record.device] = history
+        work.assignments[record.device] = history.to_json()
+        if record.patient not in self._twins:
+            self._twins[record.patient] = Twin(record.patient)
+        self._hand_out_key(record.device, work)
+        self._fold(record.patient, Assigned(record.device, record.patient, record.t_ms), stories)
+
+    def _hand_out_key(self, device: str, work: Commit) -> None:
+        """A signed recipient key for the device, sent down as a desired property."""
+        recipient, kid, wrapped = self._recipients.create(device, self._clock_ms())
+        work.recipients[kid] = wrapped
+        work.orders.append(Order(device, "desired", "recipient", {"recipient": recipient.to_json()}))
+
+    def _tick(self, now_ms: int, work: Commit, stories: dict[str, _Story]) -> None:
+        """Time passes for every twin; keys that grow old are replaced."""
+        self._tick_us = work.tick_us = max(self._tick_us, now_ms * 1000)
+        for patient in list(self._twins):
+            self._fold(patient, Tick(self._tick_us), stories)
+        for device in self._recipients.due(now_ms):
+            if self._assignments.get(device, Assignments()).current is not None:
+                self._hand_out_key(device, work)
+
+    def _fold(self, patient: str, message: Message, stories: dict[str, _Story]) -> None:
+        story = stories.setdefault(patient, _Story())
+        self._twins[patient], made = fold(self._twins[patient], message, self._forecaster)
+        spoke = bool(made.samples or made.revisions or made.events)
+        story.changed |= spoke or not isinstance(message, Tick)
+        if spoke:
+            story.samples.append(made)
+
+    def _count(self, name: str, by: int) -> None:
+        self._counts[name] = self._counts.get(name, 0) + by
+
+
+def readings_of(device: str, frame: Frame, offset_ms: int, live: bool) -> Readings:
+    """A proven frame as a message for the fold, in corrected event time."""
+    channels = tuple(_channel_readings(block, offset_ms) for block in frame.blocks)
+    return Readings(device, channels, frame.device_time_ms + offset_ms, live, frame.source.name.lower())
+
+
+def _channel_readings(block: Block, offset_ms: int) -> ChannelReadings:
+    times = np.array(block.times_us(), np.int64) + offset_ms * 1000
+    values = np.array([np.nan if v is None else v for v in block.values()], np.float64)
+    return ChannelReadings(block.channel, times, values)
+
+
+def _event_json(event: Event) -> dict[str, Any]:
+    return {
+        "t": event.t_ms / 1e3,
+        "kind": event.kind,
+        "severity": event.severity,
+        "text": event.text,
+        "channel": event.channel,
+    }
+
+
+def _is_open_record(body: bytes) -> bool:
+    return parse_header(body).is_open
+
+
+def _told(device: str, reason: str, error: Exception) -> str:
+    """A refusal in one sentence for the page."""
+    if reason == "forged":
+        return f"Refused a forged message in the name of {device}: its seal does not match. No value was taken from it."
+    return f"Refused a message of {device} ({reason}): {error}"

@@ -1,0 +1,47 @@
+"""Recipient keys: what a device seals to. One assignment, one week; the private half lies wrapped in the store.
+
+Destroying a patient's recipient keys makes her raw envelopes unreadable, in every copy.
+"""
+
+from __future__ import annotations
+
+import cbor2
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from security.identity import EngineIdentity
+from security.keys import MasterKey, create_recipient_key, recipient_from_bytes, recipient_to_bytes
+from security.recipient import Recipient, sign_recipient
+
+RENEW_BEFORE_MS = 24 * 3600 * 1000
+_CONTEXT = b"recipient|"
+
+
+class Recipients:
+    """All recipient keys of a shard, and the newest of each device."""
+
+    def __init__(self, master: MasterKey, identity: EngineIdentity, stored: dict[bytes, bytes]) -> None:
+        self._master = master
+        self._identity = identity
+        self._keys: dict[bytes, X25519PrivateKey] = {}
+        self._ends_ms: dict[str, int] = {}
+        for kid, blob in stored.items():
+            secret, device, end_ms = cbor2.loads(master.unwrap(blob, _CONTEXT + kid))
+            self._keys[kid] = recipient_from_bytes(secret)
+            self._ends_ms[device] = max(end_ms, self._ends_ms.get(device, 0))
+
+    def private(self, kid: bytes) -> X25519PrivateKey | None:
+        """The private key of that name, or None where it was destroyed or never ours."""
+        return self._keys.get(kid)
+
+    def create(self, device: str, now_ms: int) -> tuple[Recipient, bytes, bytes]:
+        """(signed public key for the device, kid, wrapped private key for the store)."""
+        kid, key = create_recipient_key()
+        recipient = sign_recipient(self._identity, key.public_key().public_bytes_raw(), device_id=device, now_ms=now_ms)
+        self._keys[kid] = key
+        self._ends_ms[device] = recipient.not_after_ms
+        stored = cbor2.dumps([recipient_to_bytes(key), device, recipient.not_after_ms])
+        return recipient, kid, self._master.wrap(stored, _CONTEXT + kid)
+
+    def due(self, now_ms: int) -> list[str]:
+        """Devices whose newest key ends within a day."""
+        return [device for device, end_ms in self._ends_ms.items() if end_ms - now_ms < RENEW_BEFORE_MS]

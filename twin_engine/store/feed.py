@@ -1,0 +1,45 @@
+"""What the web reads: the twin stream of a patient, newest last, and where a command is left for the device.
+
+The web sees only this protocol; :mod:`twin_engine.store.reader` fills it from Redis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from twin_engine.registry import PatientCard
+
+__all__ = ["Entry", "Feed", "PatientCard"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one commit of the engine made for one patient."""
+
+    id: str  # grows from entry to entry
+    frame: bytes  # wire message of kind LIVE; empty where the commit made no sample
+    revision: bytes = b""  # wire message of kind REVISION, or empty
+    status: dict[str, Any] | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+    frame_ms: int = 0  # device clock at which the newest frame in it was closed; 0 where there is none
+
+
+class Feed(Protocol):
+    """Every method may raise :class:`twin_engine.store.errors.StoreDown`."""
+
+    def recent(self, patient: str, seconds: float) -> list[Entry]:
+        """Entries of the last `seconds`, oldest first."""
+        ...
+
+    def follow(self, last: dict[str, str], block_ms: int) -> list[tuple[str, Entry]]:
+        """(patient, entry) newer than the given ids, oldest first; waits up to `block_ms` for the first."""
+        ...
+
+    def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
+        """Leave a direct method for the device. Its answer comes back as an event of kind ``command``."""
+        ...
+
+    def patients(self) -> list[PatientCard]:
+        """All patients, by bed."""
+        ...

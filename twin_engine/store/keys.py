@@ -1,0 +1,94 @@
+"""Every key in Redis, by name. Braces are Redis Cluster hash tags: all that one commit touches lies in one slot.
+
+=======================  ========  ===============================================================================
+key                      type      holds
+=======================  ========  ===============================================================================
+eb:{s0}:raw              stream    sealed envelopes as ingested, assignments, answers to commands: the fold's input
+eb:{s0}:cursor           hash      id: the last raw entry folded; tick_us: the last tick; size of the log
+eb:{s0}:owner            string    who holds the shard, for five seconds at a time
+eb:{s0}:fence            integer   the fencing token of the newest owner
+eb:{s0}:leaves           list      Merkle leaf hashes (32 B), one a record, in order
+eb:{s0}:sessions         hash      sid -> session keys and seen sequence numbers, wrapped
+eb:{s0}:recipients       hash      kid -> private HPKE key, wrapped
+eb:{s0}:assignments      hash      device -> its assignments, JSON
+eb:{s0}:dead             stream    what could not be used, with the reason
+eb:{s0}:twin:PATIENT     stream    what each commit made, sealed under the patient's key
+eb:{s0}:state:PATIENT    string    the twin's snapshot, sealed under the patient's key
+eb:patient:PATIENT       string    the patient's card, sealed under the patient's key
+eb:key:PATIENT           string    the patient's data key, wrapped by the master key outside Redis
+eb:patients              set       patient ids
+eb:route                 hash      device -> shard
+eb:checkpoint:PARTITION  string    offset of the last event stored
+eb:orders                stream    what is to be sent down to devices
+=======================  ========  ===============================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+PATIENTS = "eb:patients"
+ROUTE = "eb:route"
+ORDERS = "eb:orders"
+HISTORY_MS = 6 * 3600 * 1000  # at most six hours of history in Redis
+
+
+def shard_of(patient: str, shards: int) -> str:
+    """The shard that owns a patient: stable, whatever the machine."""
+    return f"s{int.from_bytes(hashlib.sha256(patient.encode()).digest()[:4], 'big') % shards}"
+
+
+def raw(shard: str) -> str:
+    return f"eb:{{{shard}}}:raw"
+
+
+def cursor(shard: str) -> str:
+    return f"eb:{{{shard}}}:cursor"
+
+
+def owner(shard: str) -> str:
+    return f"eb:{{{shard}}}:owner"
+
+
+def fence(shard: str) -> str:
+    return f"eb:{{{shard}}}:fence"
+
+
+def leaves(shard: str) -> str:
+    return f"eb:{{{shard}}}:leaves"
+
+
+def sessions(shard: str) -> str:
+    return f"eb:{{{shard}}}:sessions"
+
+
+def recipients(shard: str) -> str:
+    return f"eb:{{{shard}}}:recipients"
+
+
+def assignments(shard: str) -> str:
+    return f"eb:{{{shard}}}:assignments"
+
+
+def dead(shard: str) -> str:
+    return f"eb:{{{shard}}}:dead"
+
+
+def twin(shard: str, patient: str) -> str:
+    return f"eb:{{{shard}}}:twin:{patient}"
+
+
+def state(shard: str, patient: str) -> str:
+    return f"eb:{{{shard}}}:state:{patient}"
+
+
+def patient(patient_id: str) -> str:
+    return f"eb:patient:{patient_id}"
+
+
+def data_key(patient_id: str) -> str:
+    return f"eb:key:{patient_id}"
+
+
+def checkpoint(partition: str) -> str:
+    return f"eb:checkpoint:{partition}"

@@ -1,0 +1,52 @@
+"""The web's side of the store: follow the twins, and leave commands (:class:`twin_engine.store.feed.Feed`)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from twin_engine.store import keys
+from twin_engine.store.connection import Client, translated
+from twin_engine.store.feed import Entry, PatientCard
+from twin_engine.store.patients import read_cards
+from twin_engine.store.shard import Order, order_fields, read_entry
+from twin_engine.store.vault import Vault
+
+
+class RedisFeed:
+    """A :class:`Feed` over Redis. One instance may serve several threads."""
+
+    def __init__(self, client: Client, vault: Vault, shards: int) -> None:
+        self._client = client
+        self._vault = vault
+        self._shards = shards
+
+    def recent(self, patient: str, seconds: float) -> list[Entry]:
+        """Entries of the last `seconds`, oldest first."""
+        since = f"{int((time.time() - seconds) * 1000)}-0"
+        with translated():
+            found = self._client.xrange(self._key(patient), min=since)
+        return [read_entry(entry_id, fields, self._vault, patient) for entry_id, fields in found]
+
+    def follow(self, last: dict[str, str], block_ms: int) -> list[tuple[str, Entry]]:
+        """(patient, entry) newer than the given ids, oldest first of each patient."""
+        streams = {self._key(patient): (patient, entry_id) for patient, entry_id in last.items()}
+        with translated():
+            reply = self._client.xread({k: i for k, (_, i) in streams.items()}, count=200, block=max(1, block_ms))
+        out = list[tuple[str, Entry]]()
+        for key, batches in (reply or {}).items():
+            patient, _ = streams[key.decode()]
+            out += [(patient, read_entry(i, f, self._vault, patient)) for batch in batches for i, f in batch]
+        return out
+
+    def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
+        """Leave a direct method for the device; it goes down with the next round of the downlink."""
+        with translated():
+            self._client.xadd(keys.ORDERS, order_fields(Order(device, "method", name, payload)))
+
+    def patients(self) -> list[PatientCard]:
+        """All patients, by bed."""
+        return read_cards(self._client, self._vault)
+
+    def _key(self, patient: str) -> str:
+        return keys.twin(keys.shard_of(patient, self._shards), patient)

@@ -1,0 +1,245 @@
+"""The owner's side of a shard: take it, read its raw stream in order, commit what the fold made, all or nothing.
+
+One engine owns a shard. It holds a lease of five seconds and a fencing token; a commit whose token is not the newest
+writes nothing. A commit is one transaction: samples, snapshots, leaves, sessions, receipts and the cursor. A crash
+between two commits therefore repeats work, and never loses or doubles it.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cbor2
+import redis
+
+from twin_engine.store import keys, raw
+from twin_engine.store.connection import Client, translated
+from twin_engine.store.errors import NotOwner
+from twin_engine.store.feed import Entry
+from twin_engine.store.vault import Vault
+
+LEASE_MS = 5000
+_READ_COUNT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class TwinWrite:
+    """What a commit makes for one patient. `snapshot` is None where the twin's state did not change."""
+
+    patient: str
+    frame: bytes
+    revision: bytes
+    status: dict[str, Any] | None
+    events: list[dict[str, Any]]
+    frame_ms: int
+    snapshot: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could not be used, and why."""
+
+    record_id: str
+    device: str
+    reason: str
+    detail: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Something to be sent down to a device (see :mod:`device.downlink`)."""
+
+    device: str
+    kind: str  # method, desired, receipt
+    name: str
+    payload: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Commit:
+    """All that one round of the engine writes."""
+
+    cursor: str
+    tick_us: int
+    twins: list[TwinWrite] = field(default_factory=list)
+    leaves: list[bytes] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    sessions: dict[bytes, bytes] = field(default_factory=dict)
+    recipients: dict[bytes, bytes] = field(default_factory=dict)
+    assignments: dict[str, str] = field(default_factory=dict)
+    orders: list[Order] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far the shard was folded."""
+
+    id: str
+    tick_us: int
+    counts: dict[str, int]
+
+
+class ShardStore:
+    """A shard as its owner sees it. Methods raise StoreDown, NotOwner, StoreCorrupt."""
+
+    def __init__(self, client: Client, vault: Vault, shard: str) -> None:
+        self.shard = shard
+        self._client = client
+        self._vault = vault
+        self._me = uuid.uuid4().hex
+        self._token = 0
+
+    def acquire(self) -> bool:
+        """Try to become the owner. False while another engine's lease runs."""
+        with translated():
+            if not self._client.set(keys.owner(self.shard), self._me, nx=True, px=LEASE_MS):
+                return False
+            self._token = int(self._client.incr(keys.fence(self.shard)))
+            return True
+
+    def renew(self) -> None:
+        """Prolong the lease. Raises NotOwner where another engine has taken the shard meanwhile."""
+        with translated():
+            if int(self._client.get(keys.fence(self.shard)) or 0) != self._token:
+                raise NotOwner(f"expected to own shard {self.shard}, but a newer owner has taken it; stopped writing")
+            self._client.set(keys.owner(self.shard), self._me, px=LEASE_MS)
+
+    def release(self) -> None:
+        """Give the shard up at once, so that a successor need not wait for the lease to run out."""
+        with translated():
+            if self._client.get(keys.owner(self.shard)) == self._me.encode():
+                self._client.delete(keys.owner(self.shard))
+
+    def cursor(self) -> Cursor:
+        """Where the last owner stopped."""
+        with translated():
+            stored = self._client.hgetall(keys.cursor(self.shard))
+        facts = {k.decode(): v.decode() for k, v in stored.items()}
+        counts = {k.removeprefix("n:"): int(v) for k, v in facts.items() if k.startswith("n:")}
+        return Cursor(facts.get("id", "0-0"), int(facts.get("tick_us", 0)), counts)
+
+    def read(self, after: str, block_ms: int) -> list[tuple[str, raw.RawRecord | None, dict[bytes, bytes]]]:
+        """Raw records after an id, in order; waits up to `block_ms`. An entry of no known kind comes as None."""
+        with translated():
+            reply = self._client.xread({keys.raw(self.shard): after}, count=_READ_COUNT, block=max(1, block_ms))
+        out: list[tuple[str, raw.RawRecord | None, dict[bytes, bytes]]] = []
+        for entry_id, fields in _entries(reply):
+            try:
+                out.append((entry_id.decode(), raw.parse(entry_id, fields), fields))
+            except (ValueError, KeyError):
+                out.append((entry_id.decode(), None, fields))
+        return out
+
+    def snapshot(self, patient: str) -> bytes | None:
+        """The twin's stored state, unsealed, or None where there is none."""
+        with translated():
+            sealed = self._client.get(keys.state(self.shard, patient))
+        return None if sealed is None else self._vault.cipher(patient).unseal(sealed, b"state|" + patient.encode())
+
+    def sessions(self) -> dict[bytes, bytes]:
+        """sid -> wrapped session."""
+        with translated():
+            return dict(self._client.hgetall(keys.sessions(self.shard)))
+
+    def recipients(self) -> dict[bytes, bytes]:
+        """kid -> wrapped private key."""
+        with translated():
+            return dict(self._client.hgetall(keys.recipients(self.shard)))
+
+    def assignments(self) -> dict[str, str]:
+        """device -> JSON of its assignments."""
+        with translated():
+            stored = self._client.hgetall(keys.assignments(self.shard))
+        return {k.decode(): v.decode() for k, v in stored.items()}
+
+    def leaf_count(self) -> int:
+        """How many records the log holds."""
+        with translated():
+            return int(self._client.llen(keys.leaves(self.shard)))
+
+    def leaf_hashes(self) -> list[bytes]:
+        """All leaf hashes (32 B each), in order."""
+        with translated():
+            return list(self._client.lrange(keys.leaves(self.shard), 0, -1))
+
+    def commit(self, commit: Commit) -> None:
+        """Write everything, or nothing. Raises NotOwner where the fencing token is no longer the newest."""
+        oldest = f"{max(0, commit.tick_us // 1000 - keys.HISTORY_MS)}-0"
+        with translated(), self._client.pipeline(transaction=True) as batch:
+            batch.watch(keys.fence(self.shard))
+            if int(batch.get(keys.fence(self.shard)) or 0) != self._token:
+                raise NotOwner(f"expected to own shard {self.shard}, but a newer owner has taken it; nothing written")
+            batch.multi()
+            for write in commit.twins:
+                self._put_twin(batch, write, oldest)
+            self._put_records(batch, commit, oldest)
+            facts: dict[str, str | int] = {"id": commit.cursor, "tick_us": commit.tick_us}
+            batch.hset(keys.cursor(self.shard), mapping=facts | {f"n:{k}": n for k, n in commit.counts.items()})
+            try:
+                batch.execute()
+            except redis.WatchError as error:
+                raise NotOwner(f"shard {self.shard} changed hands during a commit; nothing written") from error
+
+    def trim(self, now_ms: int, cursor_id: str) -> None:
+        """Forget raw records older than the history, never one that was not folded."""
+        oldest = min(now_ms - keys.HISTORY_MS, int(cursor_id.split("-")[0]))
+        with translated():
+            self._client.xtrim(keys.raw(self.shard), minid=f"{max(0, oldest)}-0", approximate=True)
+
+    def _put_twin(self, batch: Client, write: TwinWrite, oldest: str) -> None:
+        cipher = self._vault.cipher(write.patient)
+        key = keys.twin(self.shard, write.patient)
+        if write.frame or write.revision or write.status or write.events:
+            body = cbor2.dumps([write.frame, write.revision, write.status, write.events, write.frame_ms])
+            batch.xadd(key, {"b": cipher.seal(zlib.compress(body, 1), b"twin|" + write.patient.encode())}, minid=oldest)
+        if write.snapshot is not None:
+            sealed = cipher.seal(write.snapshot, b"state|" + write.patient.encode())
+            batch.set(keys.state(self.shard, write.patient), sealed)
+
+    def _put_records(self, batch: Client, commit: Commit, oldest: str) -> None:
+        if commit.leaves:
+            batch.rpush(keys.leaves(self.shard), *commit.leaves)
+        for letter in commit.dead:
+            fields = {
+                "id": letter.record_id,
+                "device": letter.device,
+                "reason": letter.reason,
+                "detail": letter.detail,
+                "body": letter.body[:65536],
+            }
+            batch.xadd(keys.dead(self.shard), fields, minid=oldest)
+        for sid, session in commit.sessions.items():
+            batch.hset(keys.sessions(self.shard), sid, session)
+        for kid, key in commit.recipients.items():
+            batch.hset(keys.recipients(self.shard), kid, key)
+        for device, text in commit.assignments.items():
+            batch.hset(keys.assignments(self.shard), device, text)
+        for order in commit.orders:
+            batch.xadd(keys.ORDERS, order_fields(order))
+
+
+def order_fields(order: Order) -> dict[str, str]:
+    """An order as an entry of the orders stream."""
+    return {"device": order.device, "kind": order.kind, "name": order.name, "payload": json.dumps(order.payload)}
+
+
+def read_entry(entry_id: bytes, fields: dict[bytes, bytes], vault: Vault, patient: str) -> Entry:
+    """A sealed entry of a twin stream, opened."""
+    body = vault.cipher(patient).unseal(fields[b"b"], b"twin|" + patient.encode())
+    frame, revision, status, events, frame_ms = cbor2.loads(zlib.decompress(body))
+    return Entry(entry_id.decode(), frame, revision, status, events, frame_ms)
+
+
+def _entries(reply: Any) -> Sequence[tuple[bytes, dict[bytes, bytes]]]:
+    """The entries in an XREAD reply of one stream (RESP3 gives a mapping of lists of batches)."""
+    if not reply:
+        return []
+    batches = next(iter(reply.values())) if isinstance(reply, dict) else reply[0][1]
+    return [entry for batch in batches for entry in batch] if isinstance(reply, dict) else batches

@@ -1,0 +1,136 @@
+"""The web process: a Dash page and the sockets behind it, on a loopback address.
+
+:func:`create_app` builds it, :func:`serve` listens. Patients' data goes from the feed through the relay to sockets;
+commands go from the page's callbacks to the feed. This file knows neither Redis nor the engine.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from dash import Dash
+from flask import Flask, Response, request
+from flask_socketio import SocketIO
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from twin_engine.store.feed import Feed
+from web import ui
+from web.guard import content_security_policy, guard
+from web.pages import shell, twin
+from web.relay import OnSent, Relay
+from web.settings import BindRefused, WebSettings
+
+log = logging.getLogger(__name__)
+
+SOCKET_NAMESPACE = "/twin"
+_SERVED = ("/assets/", "/_dash", "/_favicon.ico", "/_reload-hash", "/socket.io/")
+_PING_EVERY_S, _PING_PATIENCE_S = 5, 10
+
+
+def create_app(feed: Feed, settings: WebSettings, on_sent: OnSent | None = None) -> tuple[Dash, SocketIO]:
+    """The page and its sockets over `feed`. The relay is ``app.server.extensions["relay"]``; `serve` starts it.
+
+    `on_sent(entry, now_ms)` is called by the relay's thread once an entry has been handed to its viewers.
+    """
+    server = Flask("web")
+    sockets = SocketIO(
+        server,
+        async_mode="threading",
+        cors_allowed_origins=settings.origins,
+        transports=["websocket"],
+        always_connect=True,  # so that the connect handler may send
+        ping_interval=_PING_EVERY_S,
+        ping_timeout=_PING_PATIENCE_S,
+        max_http_buffer_size=64 * 1024,  # a viewer has nothing long to say
+    )
+    relay = Relay(feed, _sender(sockets), settings, on_sent)
+    server.extensions["relay"] = relay
+    app = _dash(server, settings)
+    twin.register(app, feed, relay)
+    _join_sockets(sockets, relay)
+    _answer_wrong_addresses(server, relay)
+    guard(server, settings, content_security_policy(app.csp_hashes()))
+    return app, sockets
+
+
+def _dash(server: Flask, settings: WebSettings) -> Dash:
+    app = Dash(
+        "web",
+        server=server,
+        assets_folder=str(settings.assets),
+        serve_locally=True,
+        title=shell.TITLE,
+        update_title=None,
+        index_string=shell.INDEX,
+    )
+    app.scripts.append_script(ui.RESOURCE)
+    app.layout = lambda: twin.layout(settings)
+    return app
+
+
+def _sender(sockets: SocketIO) -> Callable[[str, str, Any, Callable[..., None]], None]:
+    def send(sid: str, event: str, data: Any, confirmed: Callable[..., None]) -> None:
+        sockets.server.emit(event, data, to=sid, namespace=SOCKET_NAMESPACE, callback=confirmed)
+
+    return send
+
+
+def _join_sockets(sockets: SocketIO, relay: Relay) -> None:
+    @sockets.on("connect", namespace=SOCKET_NAMESPACE)  # type: ignore[untyped-decorator]  # untyped library
+    def connect(auth: object = None) -> bool:
+        wanted = auth.get("patient", "") if isinstance(auth, dict) else ""
+        relay.start()
+        return relay.join(request.sid, str(wanted)[:64])  # type: ignore[attr-defined]  # Flask-SocketIO adds it
+
+    @sockets.on("disconnect", namespace=SOCKET_NAMESPACE)  # type: ignore[untyped-decorator]  # untyped library
+    def disconnect(*_: object) -> None:
+        relay.leave(request.sid)  # type: ignore[attr-defined]  # Flask-SocketIO adds it
+
+
+def _answer_wrong_addresses(server: Flask, relay: Relay) -> None:
+    @server.before_request
+    def check() -> Response | None:
+        path = request.path
+        if path == "/" or path.startswith(_SERVED):
+            return None
+        patient = twin.patient_of(path)
+        if patient and (relay.card(patient) or not relay.ready):
+            return None
+        return Response(shell.not_found(path), 404, mimetype="text/html")
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Names neither the server's software nor each request."""
+
+    def version_string(self) -> str:
+        return "everbeat"
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        log.debug("%s %s", code, self.requestline)
+
+
+def serve(app: Dash, settings: WebSettings) -> BaseWSGIServer:
+    """Listen, start the relay and return the server: call `serve_forever()`, and `shutdown()` to end it.
+
+    Raises :class:`BindRefused` where the port can't be had.
+    """
+    try:
+        listening = socket.create_server((settings.host, settings.port))
+    except OSError as error:
+        raise BindRefused(
+            f"expected port {settings.port} on {settings.host} to be free, got {error.strerror or error}; "
+            "the web did not start"
+        ) from error
+    server = make_server(
+        settings.host,
+        settings.port,
+        app.server,
+        threaded=True,
+        request_handler=_QuietHandler,
+        fd=listening.detach(),
+    )
+    app.server.extensions["relay"].start()
+    return server

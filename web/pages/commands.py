@@ -1,0 +1,79 @@
+"""The demo bar: which buttons there are, what each sends to the device, and how each looks while it waits.
+
+One row a button. A row with a `signal` plugs that signal out and in; its state is what the device reports, not what
+was pressed. Any other row is answered by the first event of one of its `kinds`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """One button of the demo bar."""
+
+    id: str
+    label: str
+    method: str  # the device's direct method
+    title: str
+    signal: str = ""  # channels whose id starts with this
+    label_out: str = ""  # the label while the signal is unplugged
+    kinds: tuple[str, ...] = ("command",)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What a button shows now."""
+
+    label: str
+    pending: bool
+    disabled: bool
+    note: str  # "" or why the last press failed
+
+
+BUTTONS = (
+    Button("btn-emg", "Unplug EMG", "sensor", "The device stops reading its EMG", "emg", "Plug EMG in"),
+    Button("btn-gsr", "Unplug skin conductance", "sensor", "The device stops reading skin conductance", "gsr",
+           "Plug skin conductance in"),
+    Button("btn-tamper", "Tamper with a message", "tamper", "Lends the device to an attacker for one message",
+           kinds=("refused",)),
+    Button("btn-identify", "Identify device", "identify", "The device answers, and blinks where it has a light"),
+)  # fmt: skip
+_BY_ID = {b.id: b for b in BUTTONS}
+
+
+def button(button_id: str) -> Button:
+    """The row of that id; KeyError where there is none."""
+    return _BY_ID[button_id]
+
+
+def is_out(row: Button, live: dict[str, Any]) -> bool:
+    """Whether the row's signal is unplugged, by the device's own word."""
+    return bool(row.signal) and any(str(c).startswith(row.signal) for c in live.get("unplugged", ()))
+
+
+def payload(row: Button, live: dict[str, Any]) -> dict[str, object]:
+    """What the method is given: for a signal, the opposite of its present state."""
+    return {"signal": row.signal, "connected": is_out(row, live)} if row.signal else {}
+
+
+def expectation(row: Button, live: dict[str, Any], now_s: float) -> dict[str, object]:
+    """What would answer this press; the page's TwinLink watches for it."""
+    answer = payload(row, live) if row.signal else {"kinds": list(row.kinds)}
+    return {**answer, "method": row.method, "t": now_s}
+
+
+def face(row: Button, live: dict[str, Any], asked: dict[str, Any]) -> Face:
+    """What the button shows, given the live state and the commands that were sent."""
+    pending = row.id in live.get("pending", ()) or _not_yet_seen(row, live, asked)
+    missing = bool(row.signal) and not any(str(c).startswith(row.signal) for c in live.get("signals", ()))
+    note = f"{row.label}: the device did not answer." if row.id in live.get("failed", ()) else ""
+    label = row.label_out if is_out(row, live) else row.label
+    return Face(label, pending, missing or not live.get("connected", False), note)
+
+
+def _not_yet_seen(row: Button, live: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """A press that the page's link has not looked at yet is pending, too."""
+    return row.id in asked and asked[row.id].get("t", 0) > live.get("seen", 0)

@@ -1,0 +1,46 @@
+"""The HTML around the app: its head, what shows until the app is there, and the page for a wrong address."""
+
+from __future__ import annotations
+
+from html import escape
+
+TITLE = "Everbeat"
+_HEAD = """<meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="dark">
+    <meta name="theme-color" content="#05080d">
+    <link rel="icon" type="image/svg+xml" href="/assets/favicon.svg">"""
+
+INDEX = f"""<!DOCTYPE html>
+<html lang="en" data-mantine-color-scheme="dark">
+  <head>
+    {_HEAD}
+    <title>{{%title%}}</title>
+    {{%css%}}
+  </head>
+  <body>
+    {{%app_entry%}}
+    <noscript><p class="eb-notfound">Everbeat draws live data and needs JavaScript.</p></noscript>
+    <footer>{{%config%}}{{%scripts%}}{{%renderer%}}</footer>
+  </body>
+</html>"""
+
+
+def not_found(path: str) -> str:
+    """A page that says what was asked for and where to go instead."""
+    return f"""<!DOCTYPE html>
+<html lang="en">
+  <head>
+    {_HEAD}
+    <title>Not found · {TITLE}</title>
+    <link rel="stylesheet" href="/assets/everbeat.css">
+  </head>
+  <body>
+    <main class="eb-notfound">
+      <h1>There is no page here</h1>
+      <p>Nothing is served at <code>{escape(path[:200])}</code>. The address may be mistyped, or the patient may no
+      longer be monitored.</p>
+      <p><a href="/">Go to the patient twin</a></p>
+    </main>
+  </body>
+</html>"""

@@ -1,0 +1,57 @@
+"""What the web needs to know to start. Values only; `everbeat.settings` reads them from wherever they are kept."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+
+
+class BindRefused(ValueError):
+    """The web was told to listen where it must not, or where it can't. It did not start."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """Where to listen and how patient to be. Raises :class:`BindRefused` on an address that others can reach."""
+
+    host: str = "127.0.0.1"
+    port: int = 8050
+    assets: Path = ASSETS
+    body_url: str = "/assets/avatar.glb"
+    block_ms: int = 500  # how long the follower waits for the next entry
+    snapshot_s: float = 60.0  # how much of the past a new viewer is given
+    silent_after_s: float = 3.0  # an engine that says nothing for this long is silent; it speaks every 0.25 s
+    window: int = 32  # messages on their way to one viewer that it has not confirmed
+    patience_s: float = 5.0  # longest wait between two attempts to reach a store that is down
+
+    def __post_init__(self) -> None:
+        """There is no sign-in yet, so whoever reaches the port sees the patient: loopback only."""
+        try:
+            loopback = ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            loopback = self.host == "localhost"
+        if not loopback:
+            raise BindRefused(
+                f"expected a loopback address such as 127.0.0.1, got {self.host!r}; the web has no sign-in yet and "
+                "would show patients to the network, so it did not start"
+            )
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Host headers that are ours: anything else is a page that rebinds its name to this machine."""
+        own = {f"{_bracketed(self.host)}:{self.port}"}
+        if self.host in ("127.0.0.1", "::1", "localhost"):
+            own |= {f"localhost:{self.port}", f"127.0.0.1:{self.port}"}
+        return frozenset(own)
+
+    @property
+    def origins(self) -> list[str]:
+        """Origins whose pages may open a socket or send a command: this server's own."""
+        return sorted(f"http://{host}" for host in self.hosts)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

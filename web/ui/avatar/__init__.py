@@ -1,0 +1,1 @@
+"""Bakes `assets/avatar.glb` at build time. Nothing here runs in the demo; `bake.py` tells the story."""

@@ -1,0 +1,206 @@
+"""The patient's body: corners of the shape space, the anatomical pose, a modest surface, breath and face morphs.
+
+The base mesh is a young man of average weight and stature; the morph `female` leads to a young woman. From each of the
+two, morphs lead to old, child, light, heavy, tall and short (for the woman with the suffix `_female`), and add up. All
+are posed, smoothed and made symmetric alike, so any mixture stays a decent body. Output: metres, feet on y = 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from web.ui.avatar import makehuman as mh
+from web.ui.avatar.makehuman import Floats, Ints, Rig
+
+_AVERAGE, _LIGHT, _HEAVY = (  # only little muscle lets the weight targets reach far
+    ("averagemuscle", "averageweight"),
+    ("minmuscle", "minweight"),
+    ("minmuscle", "maxweight"),
+)
+_CORNERS = {"old": ("old", *_AVERAGE), "child": ("child", *_AVERAGE)} | {
+    "light": ("young", *_LIGHT),
+    "heavy": ("young", *_HEAVY),
+}
+_STATURES = {"tall": "maxheight", "short": "minheight"}
+_SEXES = {"male": "", "female": "_female"}  # suffix of a morph's name
+
+_ARM_DOWN_DEG = 15.0  # from MakeHuman's A-pose
+_TWIST_DEG = 78.0  # palms to the front: the anatomical position, and the electrodes in sight
+_LEG_IN_DEG = 4.5
+_STATURE = 0.4  # of the target, which alone would make giants of 2.5 m
+_DM = 0.1  # metres
+_SMOOTHING_ROUNDS = 16
+
+
+@dataclass(frozen=True)
+class Body:
+    """Vertices (N, 3) m and morphs (N, 3) m of the body's own vertices; `kept` are their numbers in the base mesh."""
+
+    vertices: Floats
+    faces: Ints  # (F, 3)
+    quads: Ints  # (Q, 4)
+    kept: Ints  # (N,)
+    morphs: dict[str, Floats]
+    joints: dict[str, Floats]  # m, of the base corner
+    rig: Rig
+
+    def weight(self, *roots: str) -> Floats:
+        """(N,) how far each vertex follows the bones hanging from `roots`."""
+        bones = set[str]().union(*(self.rig.below(root) for root in roots))
+        return np.asarray(self.rig.weight(bones)[self.kept])
+
+    def only(self, *bones: str) -> Floats:
+        """(N,) how far each vertex follows exactly these bones."""
+        return np.asarray(self.rig.weight(set(bones))[self.kept])
+
+
+def build() -> Body:
+    """The posed body with all its morphs."""
+    mesh, rig = mh.load_mesh(), Rig()
+    quads = np.concatenate([mesh.quads["body"], mesh.quads["helper-l-eye"], mesh.quads["helper-r-eye"]])
+    surface = _Modesty(mesh, rig)
+    raw = {name: mh.symmetric(mesh.vertices + mh.person(sex, "young", *_AVERAGE)) for sex, name in _SEXES.items()}
+    base = _grounded(surface.smooth(pose(raw[""], rig)))
+    morphs: dict[str, Floats] = {}
+    for sex, suffix in _SEXES.items():
+        start = _grounded(surface.smooth(pose(raw[suffix], rig)))
+        if suffix:
+            morphs[sex] = start - base
+        for name, shape in _shapes(sex, mesh.vertices, raw[suffix]).items():
+            morphs[name + suffix] = _grounded(surface.smooth(pose(mh.symmetric(shape), rig))) - start
+    for name, delta in _motions().items():
+        moved = pose(raw[""] + mh.symmetric(delta), rig) - pose(raw[""], rig)
+        morphs[name] = moved * _DM
+    kept = np.unique(quads)
+    number = np.full(mh.VERTICES, -1)
+    number[kept] = np.arange(len(kept))
+    q = number[quads]
+    faces = np.concatenate([q[:, [0, 1, 2]], q[:, [0, 2, 3]]], axis=1).reshape(-1, 3)  # a quad's triangles in a row
+    return Body(base[kept], faces, q, kept, {n: m[kept] for n, m in morphs.items()}, _joints(base, rig), rig)
+
+
+def _shapes(sex: str, neutral: Floats, start: Floats) -> dict[str, Floats]:
+    """Unposed shapes (V, 3) dm: ages and weights of that sex, and statures about its average adult `start`."""
+    shapes = {name: neutral + mh.person(sex, *corner) for name, corner in _CORNERS.items()}
+    return shapes | {name: start + _STATURE * mh.stature(sex, which) for name, which in _STATURES.items()}
+
+
+def _motions() -> dict[str, Floats]:
+    """Displacements dm at full weight: a deep breath, closed eyes, and the two facial muscles of the demo's EMG."""
+    breath = (
+        0.26 * mh.target("torso/measure-bust-circ-incr")
+        + 0.30 * mh.target("torso/measure-underbust-circ-incr")
+        + 0.12 * mh.target("torso/torso-scale-depth-incr")
+    )
+    return {
+        "breath": breath,
+        "blink": mh.expression("eye-left-closure", "eye-right-closure"),
+        "zygomaticus": 0.7 * mh.expression("mouth-corner-puller"),
+        "corrugator": 0.8 * mh.expression("eyebrows-left-down", "eyebrows-right-down"),
+    }
+
+
+def _joints(base: Floats, rig: Rig) -> dict[str, Floats]:
+    names = ["head", "neck01", "spine01", "spine02", "spine03", "root", "eye.L", "jaw", "upperleg01.L"]
+    names += [f"{b}.{s}" for b in ("upperarm01", "lowerarm01", "lowerarm02", "wrist") for s in "LR"]
+    names += [f"finger{i}-{j}.{s}" for i in range(1, 6) for j in (1, 2, 3) for s in "LR"]
+    return {name: rig.joint(name, base) for name in names}
+
+
+def _grounded(vertices: Floats) -> Floats:
+    """Metres, soles on y = 0. Only the body's own vertices decide (helpers hang lower)."""
+    shape = vertices * _DM
+    shape[:, 1] -= shape[:13380, 1].min()
+    return np.asarray(shape)
+
+
+# ------------------------------------------------------------------------------------------------------ pose
+
+
+def pose(vertices: Floats, rig: Rig) -> Floats:
+    """The shape (V, 3) dm in the anatomical position, by linear blend skinning with the standard rig."""
+    out = vertices.copy()
+    for side, sign in (("L", 1.0), ("R", -1.0)):
+        shoulder, elbow, wrist = (
+            rig.joint(f"{bone}.{side}", vertices) for bone in ("upperarm01", "lowerarm01", "wrist")
+        )
+        down = _about(shoulder, (0, 0, 1), -sign * _ARM_DOWN_DEG)
+        upper, lower = down[:3, :3] @ (elbow - shoulder), down[:3, :3] @ (wrist - elbow)
+        elbow_now = (down @ np.append(elbow, 1))[:3]
+        wrist_now = (down @ np.append(wrist, 1))[:3]
+        steps = [
+            (f"upperarm01.{side}", down),
+            (f"upperarm02.{side}", _about(elbow_now, upper, sign * _TWIST_DEG * 0.22)),
+            (f"lowerarm01.{side}", _about(wrist_now, lower, sign * _TWIST_DEG * 0.26)),
+            (f"lowerarm02.{side}", _about(wrist_now, lower, sign * _TWIST_DEG * 0.30)),
+            (f"wrist.{side}", _about(wrist_now, lower, sign * _TWIST_DEG * 0.22)),
+        ]
+        out = _bend_chain(out, rig, steps)
+        hip = rig.joint(f"upperleg01.{side}", vertices)
+        inward = _about(hip, (0, 0, 1), -sign * _LEG_IN_DEG)
+        ankle = (inward @ np.append(rig.joint(f"foot.{side}", vertices), 1))[:3]
+        out = _bend_chain(out, rig, [(f"upperleg01.{side}", inward)])
+        out = _bend_chain(out, rig, [(f"foot.{side}", _about(ankle, (0, 0, 1), sign * _LEG_IN_DEG))])
+    return out
+
+
+def _bend_chain(vertices: Floats, rig: Rig, steps: list[tuple[str, Floats]]) -> Floats:
+    """Each step turns everything below its bone; later steps act on what earlier ones have moved."""
+    for bone, transform in steps:
+        weight = rig.weight(rig.below(bone))[:, None]
+        moved = vertices @ transform[:3, :3].T + transform[:3, 3]
+        vertices = vertices + weight * (moved - vertices)
+    return vertices
+
+
+def _about(point: Floats, axis: Floats | tuple[float, ...], degrees: float) -> Floats:
+    """Affine (4, 4): turn by `degrees` about an axis through `point` (Rodrigues' formula)."""
+    x, y, z = np.asarray(axis, float) / np.linalg.norm(axis)
+    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.radians(degrees)
+    turn = np.eye(4)
+    turn[:3, :3] = np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k
+    turn[:3, 3] = point - turn[:3, :3] @ point
+    return turn
+
+
+# --------------------------------------------------------------------------------------------------- modesty
+
+
+class _Modesty:
+    """Smooths the tips of the chest and the groin as a mannequin has them, on the body's own quads."""
+
+    def __init__(self, mesh: mh.Mesh, rig: Rig) -> None:
+        self._rig = rig
+        neighbours: list[set[int]] = [set() for _ in range(mh.VERTICES)]
+        for quad in mesh.quads["body"]:
+            for i in range(4):
+                neighbours[quad[i]].update((int(quad[(i + 1) % 4]), int(quad[i - 1])))
+        width = max(len(n) for n in neighbours)
+        self._count = np.array([max(len(n), 1) for n in neighbours])
+        self._table = np.array([sorted(n) + [mh.VERTICES] * (width - len(n)) for n in neighbours])
+        self._inner = np.array([len(n) > 2 for n in neighbours])
+
+    def smooth(self, vertices: Floats) -> Floats:
+        """The shape (V, 3) dm with those places evened out."""
+        where = self._where(vertices)[:, None]
+        out = vertices.copy()
+        for _ in range(_SMOOTHING_ROUNDS):
+            padded = np.vstack([out, np.zeros(3)])
+            mean = padded[self._table].sum(1) / self._count[:, None]
+            out = out + 0.7 * where * (mean - out)
+        return out
+
+    def _where(self, vertices: Floats) -> Floats:
+        """(V,) 0..1: how strongly to smooth."""
+        where = np.zeros(mh.VERTICES)
+        for bone in ("breast.L", "breast.R"):
+            follows = self._rig.weight({bone})
+            core = np.flatnonzero(follows > 0.5 * follows.max())
+            tip = vertices[core[vertices[core, 2].argmax()]]
+            where = np.maximum(where, np.clip(1.6 - np.linalg.norm(vertices - tip, axis=1) / 0.42, 0, 1))
+        hip = self._rig.joint("upperleg01.L", vertices)
+        groin = (vertices - [0, hip[1] - 0.55, 0.75]) / [0.55, 0.9, 1.2]
+        return np.maximum(where, np.clip(1.5 - np.linalg.norm(groin, axis=1), 0, 1)) * self._inner

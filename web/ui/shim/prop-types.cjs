@@ -1,0 +1,2 @@
+// Dash brings PropTypes, like React.
+module.exports = window.PropTypes;

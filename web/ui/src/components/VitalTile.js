@@ -1,0 +1,81 @@
+// A tile: what a channel is now, in a large numeral, and how far it may be trusted. React draws it once; numbers,
+// words and bars are written into the DOM at each tick.
+import React, {useRef} from 'react';
+import PropTypes from 'prop-types';
+import {lookOf, rangeText} from '../view.js';
+import {badge, clockTime, number, percent, span} from '../words.js';
+import {mark, put, useStore, useTick} from './hooks.js';
+
+const METHODS = {'lstm-vae': 'LSTM-VAE', locf: 'last value held', linear: 'linear', ridge: 'ridge regression', ar: 'autoregression'};
+
+/** One channel's value, unit, provenance, confidence, range, method and age. */
+function VitalTile({id, channel, size = 'large'}) {
+  const s = useStore('channels', 'card');
+  const tile = useRef(null);
+  useTick((st) => tile.current && write(st, channel, tile.current));
+  const info = s.status?.channels?.[channel];
+  const look = lookOf(s.looks, channel);
+  return (
+    <section id={id} className={`eb-tile eb-tile-${size}`} ref={tile} data-tile={channel} data-provenance="none" data-confidence="0"
+      style={{'--data': look.color}} aria-label={info?.label ?? channel}>
+      <header><span className="eb-tile-name">{info?.label ?? channel}</span><span className="eb-badge">NO DATA</span></header>
+      <div className="eb-tile-main">
+        <output className="eb-numeral">–</output>
+        <span className="eb-unit">{look.unit}</span>
+        <span className="eb-range" />
+      </div>
+      <div className="eb-sure">
+        <div className="eb-sure-bar" role="meter" aria-label="Confidence" aria-valuemin="0" aria-valuemax="100" aria-valuenow="0"><i /></div>
+        <span className="eb-sure-text" /><span className="eb-sure-word">confidence</span>
+      </div>
+      <footer className="eb-tile-foot" />
+    </section>
+  );
+}
+
+function write(s, channel, tile) {
+  const sample = s.view.samples.get(channel);
+  const info = s.status?.channels?.[channel];
+  if (!sample || !info) return;
+  const look = lookOf(s.looks, channel);
+  const find = (name) => tile.querySelector(name);
+  const live = s.view.moving === true;
+  const known = sample.provenance !== 'none' && sample.provenance !== 'withheld';
+  mark(tile, 'data-provenance', sample.provenance);
+  mark(tile, 'data-confidence', sample.confidence.toFixed(3));
+  mark(tile, 'data-live', live);
+  mark(tile, 'data-value', Number.isFinite(sample.value) ? sample.value : '');
+  put(find('.eb-badge'), badge(sample.provenance));
+  put(find('.eb-numeral'), number(sample.value, look));
+  put(find('.eb-range'), known && sample.provenance !== 'measured' ? `90 %: ${rangeText(sample, look)}` : '');
+  const sure = known ? Math.round(sample.confidence * 100) : 0;
+  put(find('.eb-sure-word'), known ? 'confidence' : 'no honest value');
+  find('.eb-sure-bar i').style.width = `${sure}%`;
+  mark(find('.eb-sure-bar'), 'aria-valuenow', sure);
+  put(find('.eb-sure-text'), known ? percent(sample.confidence) : '');
+  put(find('.eb-tile-foot'), footText(s, channel, sample, info, live));
+}
+
+/** What made the value, whether its confidence is still being learnt, and when the sensor last spoke. */
+function footText(s, channel, sample, info, live) {
+  if (!live) return `not current: last shown ${clockTime(s.view.t)}`;
+  const parts = [];
+  if (sample.provenance === 'measured') parts.push(sample.revised ? 'sensor, delivered late' : 'sensor');
+  else {
+    if (info.method && ['synthesised', 'predicted'].includes(sample.provenance)) parts.push(METHODS[info.method] ?? info.method);
+    const last = s.lastMeasured(channel);
+    if (Number.isFinite(last) && last > 0) parts.push(`last reading ${clockTime(last)}, ${span(s.engineNow() - last)} ago`);
+  }
+  if (info.learning) parts.push('still learning');
+  return parts.join(' · ');
+}
+
+VitalTile.propTypes = {
+  /** The ID used in Dash callbacks. */
+  id: PropTypes.string,
+  /** Channel id, such as "gsr_uS". */
+  channel: PropTypes.string.isRequired,
+  /** "large" for the body's signals, "small" for the room's. */
+  size: PropTypes.oneOf(['large', 'small']),
+};
+export default VitalTile;

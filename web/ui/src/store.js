@@ -1,0 +1,188 @@
+// The one store of a page: the socket, the samples, the clocks and the state of the line. Components subscribe; they
+// hold no data of their own. `tick` comes four times a second with one view of all channels (see view.js); a sweep
+// asks frame() for the view time between ticks.
+import {io} from 'socket.io-client';
+import {EngineClock, ViewClock} from './clock.js';
+import {Scale} from './scale.js';
+import {Series} from './series.js';
+import {bodyWords, lookOf, orderChannels, organRate, sampleAt} from './view.js';
+import {KIND, decode} from './wire.js';
+
+const TICK_MS = 250;
+const STALE_S = 2; // without a word from the server for this long the page says so; words come every 250 ms
+const MAX_EVENTS = 100;
+const DEFAULT_LAG_S = 4.5;
+const NOTHING = {regions: {}, air: {}}; // what a standing line shows as present
+const HEART = ['hr_bpm', 'hr_bpm.pulse'];
+const BREATH = ['resp_rpm'];
+const local = () => performance.now() / 1000;
+
+class Store {
+  constructor() {
+    Object.assign(this, {
+      card: null, looks: {}, status: null, events: [], dropped: null, acknowledged: 0, refusedMessages: 0,
+      series: new Map(), scales: new Map(), order: [], silent: null, down: null,
+      view: {t: NaN, samples: new Map(), body: {regions: {}, air: {}}}, sweepS: 20,
+    });
+    this.engine = new EngineClock();
+    this.clock = new ViewClock();
+    this.listeners = new Map();
+    this.lastWord = -Infinity; // machine's monotonic s of the last message
+  }
+
+  /** Subscribe to tick, channels, events, card, past or line. Returns the way out. */
+  on(kind, listener) {
+    if (!this.listeners.has(kind)) this.listeners.set(kind, new Set());
+    this.listeners.get(kind).add(listener);
+    return () => this.listeners.get(kind).delete(listener);
+  }
+
+  #say(kind, detail) {
+    this.listeners.get(kind)?.forEach((listener) => listener(detail));
+  }
+
+  /** Open the line once; later calls change nothing. */
+  connect() {
+    if (this.socket) return;
+    const patient = decodeURIComponent(/^\/patient\/([^/]+)/.exec(window.location.pathname)?.[1] ?? '');
+    this.socket = io('/twin', {transports: ['websocket'], auth: {patient}, reconnectionDelayMax: 3000, timeout: 5000});
+    const hear = (name, take) => this.socket.on(name, (data, received) => {
+      this.lastWord = local();
+      take(data);
+      if (typeof received === 'function') received(); // the server sends no more than it hears back
+    });
+    hear('hello', (hello) => this.#hello(hello));
+    for (const name of ['snapshot', 'frame', 'revision']) hear(name, (data) => this.#samples(data));
+    hear('status', (status) => this.#status(status));
+    hear('event', (event) => this.#events([event]));
+    hear('events', (events) => this.#events(events));
+    hear('silent', (silent) => { this.silent = silent.since === null ? null : silent; });
+    hear('dropped', ({count}) => { this.dropped = {count: (this.dropped?.count ?? 0) + count, t: Date.now() / 1000}; });
+    this.socket.on('connect', () => { this.down = null; });
+    this.socket.on('disconnect', () => { this.down ??= this.engineNow() || Date.now() / 1000; });
+    this.socket.on('connect_error', (error) => {
+      this.down ??= Date.now() / 1000;
+      this.lineError = error.message;
+    });
+    this.timer = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  #hello({card, looks}) {
+    Object.assign(this, {card, looks, silent: null});
+    this.#say('card');
+  }
+
+  #samples(data) {
+    let message;
+    try {
+      message = decode(data);
+    } catch (error) {
+      this.refusedMessages += 1; // not whole, or of another version: never drawn
+      console.warn('everbeat: dropped a message', error);
+      return;
+    }
+    if (message.kind === KIND.LIVE) this.engine.hear(message.clock, local());
+    const changed = message.blocks.filter((block) => this.#seriesOf(block.channel).put(block));
+    if (changed.length) this.#say('past');
+  }
+
+  #seriesOf(channel) {
+    if (!this.series.has(channel)) this.series.set(channel, new Series(channel, this.status?.channels?.[channel]?.period_s));
+    return this.series.get(channel);
+  }
+
+  #status(status) {
+    this.status = status;
+    this.silent = null;
+    this.engine.hear(status.t, local());
+    const order = orderChannels(status.channels ?? {}, this.looks);
+    if (order.join() === this.order.join()) return;
+    this.order = order;
+    for (const id of order) if (!this.scales.has(id)) this.scales.set(id, new Scale(status.channels[id].kind, lookOf(this.looks, id).minSpan));
+    this.#say('channels');
+  }
+
+  #events(events) {
+    const key = (e) => `${e.t}|${e.kind}|${e.channel}|${e.text}`;
+    const known = new Set(this.events.map(key));
+    const fresh = events.filter((e) => !known.has(key(e)));
+    if (!fresh.length) return;
+    this.events = [...fresh, ...this.events].sort((a, b) => b.t - a.t).slice(0, MAX_EVENTS);
+    this.#say('events');
+  }
+
+  engineNow() {
+    return this.engine.now(local());
+  }
+
+  /** {state, since (Unix s), why}: connecting, live, silent (engine), stale (no word), down (no socket). */
+  connection() {
+    const quiet = local() - this.lastWord;
+    if (this.lastWord === -Infinity) return {state: this.down ? 'down' : 'connecting', since: this.down ?? NaN};
+    const since = Date.now() / 1000 - quiet;
+    if (this.down && quiet > STALE_S) return {state: 'down', since};
+    if (this.silent) return {state: 'silent', since: this.silent.since, why: this.silent.why};
+    if (quiet > STALE_S) return {state: 'stale', since};
+    return {state: this.down ? 'reconnecting' : this.status ? 'live' : 'connecting', since: NaN};
+  }
+
+  get lag() {
+    return this.status?.view_lag_s ?? DEFAULT_LAG_S;
+  }
+
+  /** {t, moving}: the view time now (Unix s). It stands while there is nothing to draw on. */
+  frame() {
+    const now = local();
+    const moving = ['live', 'reconnecting'].includes(this.connection().state);
+    const t = moving ? this.clock.advance(this.engine.now(now) - this.lag, now) : this.clock.hold(now);
+    return {t, moving};
+  }
+
+  #tick() {
+    const {t, moving} = this.frame();
+    const samples = new Map();
+    for (const id of this.order) samples.set(id, sampleAt(this.series.get(id), t, this.status.channels[id].period_s));
+    for (const id of this.order) {
+      const series = this.series.get(id);
+      if (moving && series && this.scales.get(id).follow(series, t - this.sweepS, t)) this.#say('past');
+    }
+    const body = bodyWords(this.status?.channels ?? {}, samples, this.looks, this.scales);
+    this.view = {t, moving, samples, body};
+    this.#say('tick');
+  }
+
+  /** What the 3D body shows; see the twin viewer. Nothing of a standing line is passed off as present. */
+  body() {
+    const heart = organRate(this.view.samples, HEART);
+    const breath = organRate(this.view.samples, BREATH);
+    return {
+      ...(this.view.moving ? this.view.body : NOTHING),
+      heartRate: heart.rate, heartIllustrative: heart.illustrative,
+      breathRate: breath.rate, breathIllustrative: breath.illustrative,
+    };
+  }
+
+  /** The last measured time of a channel at or before the view time, Unix s; NaN where there is none in memory. */
+  lastMeasured(id) {
+    const series = this.series.get(id);
+    for (let i = series ? series.indexAt(this.view.t) : -1; i >= 0; i -= 1) if ((series.provenance[i] & 0x0f) === 0) return series.t[i];
+    return this.status?.channels?.[id]?.last_reading_s ?? NaN;
+  }
+
+  acknowledge() {
+    this.acknowledged = this.events[0]?.t ?? 0;
+    this.#say('events');
+  }
+}
+
+let only = null;
+
+/** The page's store; the first call makes it and opens the line. */
+export function store() {
+  if (!only) {
+    only = new Store();
+    window.everbeat = only; // for tests and for a curious engineer; nothing on the page reads it
+    only.connect();
+  }
+  return only;
+}

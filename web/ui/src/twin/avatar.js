@@ -1,0 +1,266 @@
+// Loads avatar.glb and gives it the patient's build. Shape morphs are applied once, on the CPU, so that normals are
+// true for every build; what moves all the time (breath, two facial muscles, heart, lungs) goes to the GPU as the
+// attributes move0 to move2. Leaves materials and motion to others. Units: metres, soles on y = 0, the face towards +z.
+
+import * as THREE from 'three';
+import { GLTFLoader } from 'three/examples/jsm/loaders/GLTFLoader.js';
+import { REGIONS } from './regions.js';
+
+const MOVING = ['breath', 'zygomaticus', 'corrugator'];
+const ADULT_AGE = 25;
+const DEFAULT_PATIENT = { sex: 'male', age: 40, heightCm: 176, weightKg: 76 };
+const WEIGHT_STEPS = 14; // bisection: 1 part in 16,000 of the range
+
+/** Fetches and decodes the avatar. Rejects where the file is missing or is not ours. */
+export async function loadAvatar(url) {
+  const gltf = await new GLTFLoader().loadAsync(url);
+  const meshes = {};
+  const anchors = {};
+  gltf.scene.updateMatrixWorld(true);
+  gltf.scene.traverse((node) => {
+    if (node.isMesh) meshes[node.name] = node;
+    else if (node.name.startsWith('anchor_')) anchors[node.name.slice(7)] = node;
+  });
+  if (!meshes.body?.geometry.getAttribute('_regions0')) {
+    throw new Error(`expected an avatar with a masked body at ${url}, got ${Object.keys(meshes)}; it is not shown`);
+  }
+  return new Avatar(meshes, anchors);
+}
+
+class Avatar {
+  constructor(meshes, anchors) {
+    this.parts = {};
+    for (const [name, mesh] of Object.entries(meshes)) this.parts[name] = decode(mesh);
+    this.body = this.parts.body;
+    this.frames = meshes.body.userData.frames;
+    this.density = meshes.body.userData.density ?? 985;
+    this.fissures = { lung_l: meshes.lung_l?.userData.fissures ?? [], lung_r: meshes.lung_r?.userData.fissures ?? [] };
+    this.anchors = anchors;
+    this.rest = this.body.position.slice();
+    this.masks = readMasks(meshes.body.geometry);
+    this.fits = { thorax: identityFit(), skull: identityFit() };
+    this.height = 0;
+    for (const part of Object.values(this.parts)) part.geometry = toGeometry(part);
+    this.setPatient(DEFAULT_PATIENT);
+  }
+
+  /** Gives the body that sex, age (years), height (cm) and weight (kg); what is missing takes the default. */
+  setPatient(patient) {
+    const known = Object.fromEntries(Object.entries(patient ?? {}).filter(([, value]) => value != null && value !== ''));
+    const { sex, age, heightCm, weightKg } = { ...DEFAULT_PATIENT, ...known };
+    const shape = { ...sexAndAge(sex, Number(age)), stature: 0, weight: 0 };
+    const metres = Math.min(2.3, Math.max(0.9, Number(heightCm) / 100 || 1.7));
+    shape.stature = this.solveStature(shape, metres, Number(age));
+    shape.weight = this.solveWeight(shape, metres, Number(weightKg));
+    const shaped = this.shape(shape);
+    scaleTo(shaped, metres);
+    this.wear(shaped, metres);
+  }
+
+  /** Vertex positions (3 N) m of a mixture of shape morphs. */
+  shape({ female, old, child, stature, weight }) {
+    const out = this.rest.slice();
+    add(out, this.body.morphs.female, female);
+    for (const [suffix, share] of [['', 1 - female], ['_female', female]]) {
+      add(out, this.body.morphs[`old${suffix}`], share * old);
+      add(out, this.body.morphs[`child${suffix}`], share * child);
+      add(out, this.body.morphs[`${stature < 0 ? 'short' : 'tall'}${suffix}`], share * Math.abs(stature));
+      add(out, this.body.morphs[`${weight < 0 ? 'light' : 'heavy'}${suffix}`], share * Math.abs(weight));
+    }
+    return out;
+  }
+
+  /** The stature morph's share -1..1 that brings an adult near `metres`; children are scaled only. */
+  solveStature(shape, metres, age) {
+    if (age < 16) return 0;
+    const tall = (stature) => heightOf(this.shape({ ...shape, stature, weight: 0 }));
+    const now = tall(0);
+    const end = tall(metres < now ? -1 : 1);
+    return Math.max(-1, Math.min(1, ((metres - now) / Math.abs(end - now)) * 0.85));
+  }
+
+  /** The weight morph's share -1..1.25 at which the body's volume, at its height, weighs `kg`. */
+  solveWeight(shape, metres, kg) {
+    if (!(kg > 0)) return 0;
+    let low = -1;
+    let high = 1.25;
+    for (let i = 0; i < WEIGHT_STEPS; i += 1) {
+      const middle = (low + high) / 2;
+      const trial = this.shape({ ...shape, weight: middle });
+      const factor = (metres / heightOf(trial)) ** 3;
+      if (volumeOf(trial, this.body.index) * factor * this.density < kg) low = middle;
+      else high = middle;
+    }
+    return (low + high) / 2;
+  }
+
+  /** Puts positions on, with new normals, and fits organs and anchors to them. */
+  wear(positions, metres) {
+    const geometry = this.body.geometry;
+    geometry.getAttribute('position').copyArray(positions).needsUpdate = true;
+    geometry.computeVertexNormals();
+    const factor = metres / heightOf(this.rest);
+    MOVING.forEach((name, i) => {
+      geometry.getAttribute(`move${i}`).copyArray(this.body.morphs[name].map((x) => x * factor)).needsUpdate = true;
+    });
+    geometry.computeBoundingSphere();
+    geometry.computeBoundingBox();
+    this.positions = positions;
+    this.height = metres;
+    for (const frame of Object.keys(this.fits)) this.fits[frame] = this.fit(this.frames[frame]);
+  }
+
+  /** Scale and offset on each axis that lead from the base body's frame to this body's. */
+  fit(frame) {
+    const scale = [1, 1, 1];
+    const offset = [0, 0, 0];
+    ['x', 'y', 'z'].forEach((axis, i) => {
+      const [a, b] = frame[axis];
+      const [r0, r1] = [this.rest[3 * a + i], this.rest[3 * b + i]];
+      const [s0, s1] = [this.positions[3 * a + i], this.positions[3 * b + i]];
+      const whole = this.height / heightOf(this.rest);
+      const ratio = (s1 - s0) / (r1 - r0) / whole; // fat lies outside the ribs: organs follow girth only in part
+      scale[i] = whole * (axis === 'y' ? ratio : Math.min(1.06, 1 + 0.75 * (ratio - 1)));
+      offset[i] = (s0 + s1) / 2 - (scale[i] * (r0 + r1)) / 2;
+      if (axis === 'z' && ratio > 1) offset[i] -= 0.004;
+    });
+    return { scale, offset };
+  }
+
+  /** Position of an anchor on the body as it is now: `side` 1 = the body's left, -1 = its right. */
+  anchor(name, side, out = new THREE.Vector3()) {
+    const node = this.anchors[name];
+    if (!node) return null;
+    const { vertex, mirror, frame } = node.userData;
+    if (frame) {
+      const { scale, offset } = this.fits[frame];
+      return out.set(...node.position.toArray().map((x, i) => x * scale[i] + offset[i]));
+    }
+    const at = 3 * (side < 0 ? mirror : vertex);
+    return out.set(this.positions[at], this.positions[at + 1], this.positions[at + 2]);
+  }
+
+  /** Skin normal at an anchor. */
+  anchorNormal(name, side, out = new THREE.Vector3()) {
+    const { vertex, mirror } = this.anchors[name]?.userData ?? {};
+    if (vertex === undefined) return out.set(0, 0, 1);
+    return out.fromBufferAttribute(this.body.geometry.getAttribute('normal'), side < 0 ? mirror : vertex);
+  }
+
+  /** The region whose mask is strongest at a face's corners, or null below one half. */
+  regionAt(corners) {
+    let best = null;
+    let most = 0.4;
+    REGIONS.forEach((name, i) => {
+      const mean = corners.reduce((sum, v) => sum + this.masks[8 * v + i], 0) / corners.length;
+      if (mean > most) [best, most] = [name, mean];
+    });
+    return best;
+  }
+
+  dispose() {
+    for (const part of Object.values(this.parts)) part.geometry.dispose();
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- decoding
+
+/** Plain arrays of a quantised mesh, in metres. */
+function decode(mesh) {
+  const { geometry, matrixWorld } = mesh;
+  const position = floats(geometry.getAttribute('position'));
+  const normal = floats(geometry.getAttribute('normal'));
+  const scale = matrixWorld.elements[0];
+  const shift = [12, 13, 14].map((i) => matrixWorld.elements[i]);
+  for (let i = 0; i < position.length; i += 1) position[i] = position[i] * scale + shift[i % 3];
+  const morphs = {};
+  Object.entries(mesh.morphTargetDictionary ?? {}).forEach(([name, i]) => {
+    morphs[name] = floats(geometry.morphAttributes.position[i]).map((x) => x * scale);
+  });
+  const tissue = geometry.getAttribute('_tissue');
+  const regions = ['_regions0', '_regions1'].map((name) => geometry.getAttribute(name)).filter(Boolean);
+  return { name: mesh.name, position, normal, morphs, index: Uint32Array.from(geometry.index.array), tissue, regions };
+}
+
+function floats(attribute) {
+  const out = new Float32Array(attribute.count * 3);
+  for (let i = 0; i < attribute.count; i += 1) {
+    out[3 * i] = attribute.getX(i);
+    out[3 * i + 1] = attribute.getY(i);
+    out[3 * i + 2] = attribute.getZ(i);
+  }
+  return out;
+}
+
+function readMasks(geometry) {
+  const [a, b] = [geometry.getAttribute('_regions0'), geometry.getAttribute('_regions1')];
+  const out = new Float32Array(a.count * 8);
+  for (let i = 0; i < a.count; i += 1) {
+    [a.getX(i), a.getY(i), a.getZ(i), a.getW(i), b.getX(i), b.getY(i), b.getZ(i), b.getW(i)].forEach((m, j) => {
+      out[8 * i + j] = m;
+    });
+  }
+  return out;
+}
+
+function toGeometry(part) {
+  const geometry = new THREE.BufferGeometry();
+  geometry.setAttribute('position', new THREE.BufferAttribute(part.position.slice(), 3));
+  geometry.setAttribute('normal', new THREE.BufferAttribute(part.normal, 3));
+  if (part.tissue) geometry.setAttribute('tissue', part.tissue);
+  part.regions.forEach((mask, i) => geometry.setAttribute(`regions${i}`, mask));
+  const names = part.name === 'body' ? MOVING : Object.keys(part.morphs);
+  names.forEach((name, i) => geometry.setAttribute(`move${i}`, new THREE.BufferAttribute(part.morphs[name].slice(), 3)));
+  geometry.setIndex(new THREE.BufferAttribute(part.position.length / 3 > 65535 ? part.index : Uint16Array.from(part.index), 1));
+  return geometry;
+}
+
+// ------------------------------------------------------------------------------------------------ arithmetic
+
+function sexAndAge(sex, age) {
+  const female = /^f/i.test(String(sex)) ? 1 : /^m/i.test(String(sex)) ? 0 : 0.5; // unknown: between the two
+  const years = Number.isFinite(age) ? age : ADULT_AGE;
+  return {
+    female,
+    old: Math.min(1, Math.max(0, (years - ADULT_AGE) / 60)),
+    child: Math.min(1, Math.max(0, (18 - years) / 8)),
+  };
+}
+
+function add(out, delta, share) {
+  if (!delta || Math.abs(share) < 1e-4) return;
+  for (let i = 0; i < out.length; i += 1) out[i] += share * delta[i];
+}
+
+function heightOf(positions) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (let i = 1; i < positions.length; i += 3) {
+    if (positions[i] < low) low = positions[i];
+    if (positions[i] > high) high = positions[i];
+  }
+  return high - low;
+}
+
+/** Signed volume m3 inside a closed surface: the sum of its faces' tetrahedra with the origin. */
+function volumeOf(p, index) {
+  let six = 0;
+  for (let f = 0; f < index.length; f += 3) {
+    const [a, b, c] = [3 * index[f], 3 * index[f + 1], 3 * index[f + 2]];
+    six += p[a] * (p[b + 1] * p[c + 2] - p[b + 2] * p[c + 1]);
+    six += p[a + 1] * (p[b + 2] * p[c] - p[b] * p[c + 2]);
+    six += p[a + 2] * (p[b] * p[c + 1] - p[b + 1] * p[c]);
+  }
+  return six / 6;
+}
+
+function scaleTo(positions, metres) {
+  const factor = metres / heightOf(positions);
+  let low = Infinity;
+  for (let i = 1; i < positions.length; i += 3) low = Math.min(low, positions[i]);
+  for (let i = 0; i < positions.length; i += 1) positions[i] = (positions[i] - (i % 3 === 1 ? low : 0)) * factor;
+}
+
+function identityFit() {
+  return { scale: [1, 1, 1], offset: [0, 0, 0] };
+}

@@ -1,0 +1,77 @@
+// The patient's body in a dark room. `mountTwin` fills an element with it and asks the page, once a frame, what to show.
+//
+// The view: { regions: {cheek|brow|forearm|palm|wrist|finger|chest|head: {provenance: 'measured'|'synthesised'|
+// 'predicted'|'quarantined'|'withheld'|'none', confidence: 0..1, activity: 0..1, label, text, provenanceText, color}},
+// heartRate, breathRate: per minute or null, heartIllustrative, breathIllustrative: true where no such signal is
+// measured, air: one such word, or several by name }. Nothing here judges values; nothing here talks to a server but
+// for the avatar's file.
+
+import { probe } from './quality.js';
+import { Room } from './room.js';
+import { addStyle } from './style.js';
+
+const TITLE = 'Patient twin: a body whose regions show what is measured and what is synthesised. Arrow keys turn it.';
+const NOTHING = Object.freeze({ regions: {} });
+
+/**
+ * Mounts the twin in `element`. Gives `dispose()`, `setPatient({sex, age, heightCm, weightKg})` and `screenshotReady`,
+ * a promise that resolves when the body has been drawn for the first time.
+ */
+export function mountTwin(element, { glbUrl, getView, onPick = () => {}, labels = {}, reducedMotion } = {}) {
+  const doc = element.ownerDocument;
+  addStyle(doc);
+  const root = doc.createElement('div');
+  root.className = 'eb-twin';
+  const status = doc.createElement('div');
+  status.className = 'eb-status';
+  status.setAttribute('role', 'status');
+  root.append(status);
+  element.append(root);
+
+  const say = (state, text = '') => {
+    root.dataset.state = state;
+    status.textContent = text;
+  };
+  const can = probe(doc);
+  const options = {
+    glbUrl,
+    labels: labels || {},
+    title: labels?.title ?? TITLE,
+    reducedMotion: reducedMotion ?? window.matchMedia('(prefers-reduced-motion: reduce)').matches,
+  };
+  const hooks = {
+    getView: safeView(getView),
+    pick: onPick,
+    lost: () => say('lost', 'Graphics are being restored…'),
+    restored: () => say('live'),
+  };
+  say('loading');
+  const room = new Room(root, can, options, hooks);
+  room.loading.catch((error) => {
+    console.error('everbeat: the avatar could not be loaded;', error);
+    say('failed', 'The body could not be loaded.');
+  });
+  room.ready.then(() => say('live'));
+  return {
+    dispose() {
+      room.dispose();
+      root.remove();
+    },
+    setPatient: (patient) => room.setPatient(patient),
+    screenshotReady: room.ready,
+  };
+}
+
+/** The page's view; where it fails, an empty one, so that nothing stale is shown as the present. Logged once. */
+function safeView(getView) {
+  let told = false;
+  return (now) => {
+    try {
+      return getView(now) ?? NOTHING;
+    } catch (error) {
+      if (!told) console.error('everbeat: the view failed; the body shows no values;', error);
+      told = true;
+      return NOTHING;
+    }
+  };
+}

@@ -1,0 +1,251 @@
+// The words around the body: a card for each region with a signal, a line from it to the place, notes where a motion
+// is only illustrative, the air's values and a legend. Cards are buttons: Tab walks through them, Enter picks.
+
+import { arrange, MARGIN } from './layout.js';
+import { FACE, PROVENANCE, REGION_NAMES, REGION_SIDE, REGIONS, unit } from './regions.js';
+
+const SVG = 'http://www.w3.org/2000/svg';
+const NOTES = {
+  heart: { anchor: 'heart', side: 'left', word: 'Heart', rate: 'heartRate', flag: 'heartIllustrative', idle: 60 },
+  lungs: { anchor: 'lungs', side: 'left', word: 'Breathing', rate: 'breathRate', flag: 'breathIllustrative', idle: 14 },
+};
+
+export class Labels {
+  /** `root` holds the overlay; `pick(region)` is called on a press; `point(region|null)` when a card is pointed at. */
+  constructor(root, { pick, point, words = {} }) {
+    this.doc = root.ownerDocument;
+    this.root = root;
+    this.words = words;
+    this.pick = pick;
+    this.point = point;
+    this.cards = new Map();
+    this.notes = new Map();
+    this.lines = this.doc.createElementNS(SVG, 'svg');
+    this.lines.setAttribute('class', 'eb-lines');
+    this.lines.setAttribute('aria-hidden', 'true');
+    this.air = this.make('div', 'eb-air');
+    this.legend = this.make('div', 'eb-legend');
+    this.legend.setAttribute('aria-hidden', 'true');
+    for (const [key, text] of [['m', 'measured'], ['s', 'synthesised'], ['q', 'quarantined'], ['w', 'withheld']]) {
+      const item = this.make('span', '', this.legend);
+      this.make('i', key, item);
+      item.append(words[text] ?? text);
+    }
+    root.append(this.lines, this.air, this.legend);
+    this.placed = {};
+    this.stale = true;
+  }
+
+  make(tag, className, parent) {
+    const node = this.doc.createElement(tag);
+    if (className) node.className = className;
+    parent?.append(node);
+    return node;
+  }
+
+  /** Brings texts up to date; true where the set of cards or a card's height changed, so that places must. */
+  write(view, picked) {
+    const shown = REGIONS.filter((name) => (view.regions?.[name]?.provenance ?? 'none') !== 'none');
+    let changed = this.sync(this.cards, shown, (name) => this.makeCard(name));
+    for (const name of shown) changed = this.writeCard(this.cards.get(name), view.regions[name], name, picked) || changed;
+    const notes = Object.keys(NOTES).filter((name) => view[NOTES[name].flag]);
+    changed = this.sync(this.notes, notes, (name) => this.makeNote(name)) || changed;
+    for (const name of notes) {
+      const { word, rate, idle } = NOTES[name];
+      setText(this.notes.get(name).value, `${this.words[name] ?? word} ${Math.round(view[rate] ?? idle)}/min `);
+    }
+    this.writeAir(view.air);
+    this.stale ||= changed;
+    return this.stale;
+  }
+
+  /** Makes what is missing, drops what is gone; true where anything was. */
+  sync(map, names, make) {
+    let changed = false;
+    for (const [name, entry] of map) {
+      if (names.includes(name)) continue;
+      entry.node.remove();
+      entry.line.remove();
+      entry.dot.remove();
+      map.delete(name);
+      changed = true;
+    }
+    names.forEach((name) => {
+      if (map.has(name)) return;
+      map.set(name, make(name));
+      changed = true;
+    });
+    return changed;
+  }
+
+  makeCard(name) {
+    const node = this.make('button', 'eb-card');
+    node.type = 'button';
+    node.dataset.region = name;
+    node.addEventListener('click', () => this.pick(name));
+    for (const [event, who] of [['pointerenter', name], ['pointerleave', null], ['focus', name], ['blur', null]]) {
+      node.addEventListener(event, () => this.point(who));
+    }
+    const entry = { node, ...this.makeLine() };
+    for (const part of ['name', 'value', 'word', 'bar']) entry[part] = this.make('span', `eb-${part}`, node);
+    entry.fill = this.make('i', '', entry.bar);
+    const after = REGIONS.slice(REGIONS.indexOf(name) + 1).map((n) => this.cards.get(n)?.node).find(Boolean);
+    this.root.insertBefore(node, after ?? this.air); // Tab goes in the order of REGIONS
+    return entry;
+  }
+
+  makeNote(name) {
+    const node = this.make('div', 'eb-note', this.root);
+    const value = this.make('b', '', node);
+    this.make('i', '', node).textContent = this.words.illustrative ?? 'illustrative';
+    node.dataset.note = name;
+    return { node, value, ...this.makeLine() };
+  }
+
+  makeLine() {
+    const line = this.doc.createElementNS(SVG, 'path');
+    const dot = this.doc.createElementNS(SVG, 'circle');
+    dot.setAttribute('r', '2.6');
+    this.lines.append(line, dot);
+    return { line, dot };
+  }
+
+  writeCard(card, word, name, picked) {
+    const kind = PROVENANCE[word.provenance] ? word.provenance : 'none';
+    const { word: fallback, ink } = PROVENANCE[kind];
+    const grown = (card.value.textContent.split('\n').length !== String(word.text ?? '').split('\n').length) ||
+      card.node.dataset.provenance !== kind;
+    setText(card.name, word.label ?? this.words[name] ?? REGION_NAMES[name]);
+    setText(card.value, kind === 'withheld' && !word.text ? '– –' : (word.text ?? ''));
+    setText(card.word, word.provenanceText ?? fallback);
+    setStyle(card.node, '--ink', word.color ?? '#7fc4ea');
+    setStyle(card.node, '--word', ink);
+    setStyle(card.fill, 'transform', `scaleX(${unit(word.confidence).toFixed(2)})`);
+    setData(card.node, 'provenance', kind);
+    setAttribute(card.node, 'aria-pressed', String(picked === name));
+    const spoken = [card.name.textContent, card.value.textContent, card.word.textContent].filter(Boolean).join(', ');
+    setAttribute(card.node, 'aria-label', spoken);
+    return grown;
+  }
+
+  writeAir(air) {
+    const words = (!air ? [] : air.provenance ? [air] : Object.values(air)).filter((w) => w?.provenance && w.provenance !== 'none');
+    while (this.air.children.length > words.length) this.air.lastChild.remove();
+    words.forEach((word, i) => {
+      const chip = this.air.children[i] ?? this.make('span', '', this.air);
+      if (!chip.firstChild) {
+        chip.append('');
+        this.make('em', '', chip);
+      }
+      const text = `${word.label ?? ''} ${word.text ?? ''}`.trim();
+      if (chip.firstChild.data !== text) chip.firstChild.data = text;
+      setText(chip.lastChild, word.provenanceText ?? PROVENANCE[word.provenance]?.word ?? '');
+      setStyle(chip.lastChild, 'color', PROVENANCE[word.provenance]?.ink ?? '#b3c1ce');
+      setData(chip, 'provenance', word.provenance);
+    });
+  }
+
+  /** Finds places for all cards. `wantY(anchor, side)` is where each would like to be, CSS px. */
+  place(size, room, wantY) {
+    const items = [...this.cards].map(([id, card]) => ({ id, ...this.measure(card, room), ...prefer(id, wantY) }));
+    for (const [id, note] of room.narrow ? [] : this.notes) {
+      const row = NOTES[id];
+      items.push({ id: `note-${id}`, ...this.measure(note, room), side: row.side, wantY: wantY(row.anchor, -1) });
+    }
+    this.placed = arrange(items, size, room);
+    for (const [id, entry] of this.cards) this.move(entry.node, this.placed[id]);
+    for (const [id, entry] of this.notes) {
+      entry.node.hidden = room.narrow;
+      if (!room.narrow) this.move(entry.node, this.placed[`note-${id}`]);
+    }
+    this.legend.hidden = room.narrow || size.width < 560 || size.height < 480;
+    this.legend.style.left = this.legend.style.right = `${room.gutter}px`;
+    this.lines.style.display = room.narrow ? 'none' : '';
+    this.stale = false;
+  }
+
+  measure(entry, room) {
+    const width = room.narrow ? `calc(50% - ${MARGIN * 1.5}px)` : `${Math.round(room.gutter - MARGIN)}px`;
+    setStyle(entry.node, 'width', width);
+    return { height: entry.node.offsetHeight };
+  }
+
+  move(node, at) {
+    if (at) node.style.transform = `translate(${at.x}px, ${at.y}px)`;
+  }
+
+  /** Draws the lines. `where(anchor, side, inLens)` -> {x, y, faint} CSS px, or null where it is not in sight. */
+  point_to(where, room) {
+    if (room.narrow) return;
+    for (const [id, entry] of this.cards) {
+      const at = this.placed[id];
+      if (!at) continue;
+      const face = FACE.has(id);
+      const spot = where(id, at.side === 'left' ? -1 : 1, face);
+      const colour = entry.node.style.getPropertyValue('--ink');
+      drawLine(entry, at, spot, face && room.lens.size ? 'lens' : at.side, colour, entry.node.dataset.provenance);
+    }
+    for (const [id, entry] of this.notes) {
+      const at = this.placed[`note-${id}`];
+      if (at) drawLine(entry, { ...at, height: entry.node.offsetHeight }, where(NOTES[id].anchor, -1, false), at.side, '#9db4c6', 'note');
+    }
+  }
+
+  dispose() {
+    for (const { node } of [...this.cards.values(), ...this.notes.values()]) node.remove();
+    for (const node of [this.lines, this.air, this.legend]) node.remove();
+  }
+}
+
+function prefer(id, wantY) {
+  const side = REGION_SIDE[id];
+  return { side, face: FACE.has(id), wantY: wantY(id, side === 'left' ? -1 : 1) };
+}
+
+const DASHES = { synthesised: '5 4', predicted: '2 3', withheld: '1 4', note: '1 4', quarantined: '' };
+
+function drawLine(entry, at, spot, route, colour, kind) {
+  const shown = Boolean(spot);
+  setStyle(entry.line, 'display', shown ? '' : 'none');
+  setStyle(entry.dot, 'display', shown ? '' : 'none');
+  if (!shown) return;
+  const height = entry.height ?? (entry.height = entry.node.offsetHeight);
+  const middle = at.y + Math.min(22, height / 2);
+  const [x, y] = [spot.x.toFixed(1), spot.y.toFixed(1)];
+  let path;
+  if (route === 'lens') {
+    const out = at.x - 9;
+    path = `M${at.x} ${middle} H${out} L${out} ${Math.min(middle, at.y) - 6} L${x} ${y}`;
+  } else {
+    const edge = route === 'left' ? at.x + at.width : at.x;
+    const elbow = edge + (route === 'left' ? 1 : -1) * Math.min(26, Math.abs(spot.x - edge) * 0.35);
+    path = `M${edge} ${middle} H${elbow.toFixed(1)} L${x} ${y}`;
+  }
+  const ink = kind === 'quarantined' ? '#ff7a59' : kind === 'withheld' ? '#9fb0c0' : colour;
+  setAttribute(entry.line, 'd', path);
+  setAttribute(entry.line, 'stroke', ink);
+  setAttribute(entry.line, 'stroke-dasharray', DASHES[kind] ?? '');
+  setAttribute(entry.line, 'stroke-opacity', spot.faint ? '0.28' : '0.75');
+  setAttribute(entry.dot, 'cx', x);
+  setAttribute(entry.dot, 'cy', y);
+  setAttribute(entry.dot, 'fill', ink);
+  setAttribute(entry.dot, 'fill-opacity', spot.faint ? '0.3' : '1');
+}
+
+// Only what changes is written: the overlay costs nothing while values stand still.
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function setStyle(node, name, value) {
+  if (node.style.getPropertyValue(name) !== value) node.style.setProperty(name, value);
+}
+
+function setData(node, name, value) {
+  if (node.dataset[name] !== value) node.dataset[name] = value;
+}
+
+function setAttribute(node, name, value) {
+  if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+}

@@ -1,0 +1,222 @@
+// The hologram's shaders. Colours are display RGB throughout (no colour management), so that the lens, which is
+// rendered to a texture first, looks the same as the room. What glows is added to what lies behind it.
+
+import * as THREE from 'three';
+import { REGIONS, rgb } from './regions.js';
+
+export const CYAN = '#38bdf8';
+
+// Motions are plain attributes, `move0` to `move2`, weighed by `uMove`: cheaper than morph textures, above all where
+// the GPU is a CPU. They move positions only; normals change too little in a breath to pay for more.
+const head = (moves) => /* glsl */ `
+  ${Array.from({ length: moves }, (_, i) => `attribute vec3 move${i};`).join('\n')}
+  uniform vec3 uMove;
+  varying vec3 vNormal;
+  varying vec3 vView;
+  varying vec3 vAt;
+`;
+const place = (moves) => /* glsl */ `
+    vec3 moved = position${Array.from({ length: moves }, (_, i) => ` + move${i} * uMove.${'xyz'[i]}`).join('')};
+    vec4 eye = modelViewMatrix * vec4(moved, 1.0);
+    vAt = position;
+    vView = -eye.xyz;
+    vNormal = normalMatrix * normal;
+    gl_Position = projectionMatrix * eye;
+`;
+
+const GLOW = {
+  transparent: true,
+  depthWrite: false,
+  blending: THREE.CustomBlending,
+  blendSrc: THREE.OneFactor,
+  blendDst: THREE.OneFactor,
+  blendEquation: THREE.AddEquation,
+};
+
+export const vec3 = (hex) => new THREE.Vector3(...rgb(hex));
+
+/** Writes the body's depth first, so that only its nearest layer glows. */
+export function depthMaterial(moves) {
+  return new THREE.ShaderMaterial({
+    uniforms: { uMove: { value: moves } },
+    vertexShader: `${head(3)} void main() { ${place(3)} }`,
+    fragmentShader: 'void main() { gl_FragColor = vec4(0.0); }',
+    colorWrite: false,
+    transparent: true, // sorted with the glowing parts, by renderOrder
+  });
+}
+
+/** The body's skin: rim light, scan lines, and a style for each region by its provenance. */
+export function bodyMaterial(moves) {
+  const eight = (make) => Array.from({ length: REGIONS.length }, make);
+  return new THREE.ShaderMaterial({
+    ...GLOW,
+    depthFunc: THREE.LessEqualDepth,
+    uniforms: {
+      uMove: { value: moves },
+      uBase: { value: vec3(CYAN) },
+      uTime: { value: 0 },
+      uPixel: { value: 1 }, // device pixels per CSS pixel
+      uHeight: { value: 1.75 },
+      uLens: { value: 0 }, // 1 while the lens is drawn
+      uColour: { value: eight(() => new THREE.Vector3()) },
+      uMode: { value: eight(() => new THREE.Vector4()) }, // solid, dashed, hatched, hollow
+      uLevel: { value: eight(() => new THREE.Vector3()) }, // confidence, activity, accent
+    },
+    vertexShader: `
+      attribute vec4 regions0;
+      attribute vec4 regions1;
+      varying vec4 vMask0;
+      varying vec4 vMask1;
+      ${head(3)}
+      void main() { vMask0 = regions0; vMask1 = regions1; ${place(3)} }`,
+    fragmentShader: `
+      uniform vec3 uBase;
+      uniform float uTime, uPixel, uHeight, uLens;
+      uniform vec3 uColour[8];
+      uniform vec4 uMode[8];
+      uniform vec3 uLevel[8];
+      varying vec3 vNormal, vView, vAt;
+      varying vec4 vMask0, vMask1;
+
+      float hash(vec2 p) { return fract(sin(dot(p, vec2(12.9898, 78.233))) * 43758.5453); }
+
+      // Adds one region's light to \`glow\` and takes away \`skin\` where it is hollow.
+      void region(float mask, float edge, int i, float rim, vec2 px, inout vec3 glow, inout float skin) {
+        vec4 mode = uMode[i];
+        if (mask < 0.02 || mode.x + mode.y + mode.z + mode.w < 0.01) return;
+        vec3 level = uLevel[i];
+        float inside = smoothstep(0.5 - edge, 0.5 + edge, mask);
+        float soft = smoothstep(0.12, 0.9, mask);
+        float line = 1.0 - smoothstep(edge * 0.8, edge * 2.0, abs(mask - 0.5));
+        vec3 colour = uColour[i];
+        float lift = 1.0 + 0.6 * level.z;
+
+        if (mode.x > 0.004) { // measured: steady light, brighter with activity
+          float solid = soft * (0.16 + 0.62 * level.y + 0.5 * rim) + 0.30 * line;
+          glow += colour * solid * mode.x * lift;
+        }
+        if (mode.y > 0.004) { // synthesised: slow dashes; contrast falls and grain rises as confidence falls
+          float along = (px.x + px.y) / 9.0 - uTime * 0.35;
+          float across = px.x - px.y;
+          float stripe = fract(along);
+          float gap = step(fract(across / 17.0 + floor(along) * 0.37), 0.72);
+          float dash = smoothstep(0.0, 0.14, stripe) * (1.0 - smoothstep(0.40, 0.54, stripe)) * gap;
+          float grain = hash(floor(px / 1.5) + floor(uTime * 7.0));
+          float made = dash * mix(0.30, 0.85, level.x) * mix(step(0.45, grain), 1.0, level.x);
+          float broken = line * step(0.45, fract(across / 9.0 + uTime * 0.35));
+          glow += colour * (inside * (made * (0.65 + 0.5 * level.y) + 0.035) + broken * 0.55) * mode.y * lift;
+        }
+        if (mode.z > 0.004) { // quarantined: crossed hatch in alarm amber, not in the channel's colour
+          vec2 cross2 = abs(fract(vec2(px.x + px.y, px.x - px.y) / 8.0) - 0.5);
+          float hatch = max(smoothstep(0.30, 0.44, cross2.x), smoothstep(0.30, 0.44, cross2.y));
+          float pulse = 0.75 + 0.25 * sin(uTime * 2.4);
+          glow += vec3(1.0, 0.42, 0.22) * (inside * hatch * 0.42 + line * 1.1 * pulse) * mode.z * lift;
+        }
+        // withheld: cut out, only its border is left
+        skin *= 1.0 - 0.93 * inside * mode.w;
+        glow += vec3(0.62, 0.70, 0.78) * line * 0.75 * mode.w * lift;
+      }
+
+      void main() {
+        vec3 n = normalize(vNormal);
+        vec3 v = normalize(vView);
+        float facing = clamp(dot(n, v), 0.0, 1.0);
+        float rim = pow(1.0 - facing, 2.4);
+        rim *= mix(0.55, 1.0, smoothstep(0.0, 0.16, facing)); // the last pixel softens the silhouette
+        float key = max(dot(n, normalize(vec3(-0.45, 0.75, 0.55))), 0.0);
+        float high = clamp(vAt.y / uHeight, 0.0, 1.0);
+
+        vec2 px = gl_FragCoord.xy / uPixel;
+        float lines = 0.80 + 0.20 * sin(vAt.y * mix(520.0, 1300.0, uLens) - uTime * 1.2);
+        float sweep = smoothstep(0.035, 0.0, abs(fract(high * 0.8 - uTime * 0.045) - 0.5));
+        float ground = mix(0.62, 1.0, smoothstep(0.0, 0.45, high));
+
+        float fill = 0.035 + mix(0.085, 0.20, uLens) * key * key;
+        vec3 ink = mix(uBase * vec3(0.62, 0.86, 1.0), vec3(0.72, 0.93, 1.0), rim * 0.55);
+        float skin = (fill + mix(0.95, 0.80, uLens) * rim) * lines * ground + 0.045 * sweep * (1.0 - uLens);
+
+        vec3 glow = vec3(0.0);
+        vec4 edge0 = max(fwidth(vMask0), 0.002);
+        vec4 edge1 = max(fwidth(vMask1), 0.002);
+        vec4 most = max(vMask0, vMask1);
+        if (max(max(most.x, most.y), max(most.z, most.w)) > 0.02) {
+          // masks hardly overlap: the strongest one alone speaks for a pixel
+          float mask = vMask0.x, edge = edge0.x;
+          int i = 0;
+          if (vMask0.y > mask) { mask = vMask0.y; edge = edge0.y; i = 1; }
+          if (vMask0.z > mask) { mask = vMask0.z; edge = edge0.z; i = 2; }
+          if (vMask0.w > mask) { mask = vMask0.w; edge = edge0.w; i = 3; }
+          if (vMask1.x > mask) { mask = vMask1.x; edge = edge1.x; i = 4; }
+          if (vMask1.y > mask) { mask = vMask1.y; edge = edge1.y; i = 5; }
+          if (vMask1.z > mask) { mask = vMask1.z; edge = edge1.z; i = 6; }
+          if (vMask1.w > mask) { mask = vMask1.w; edge = edge1.w; i = 7; }
+          region(mask, edge, i, rim, px, glow, skin);
+        }
+        gl_FragColor = vec4(ink * skin + glow, 1.0);
+      }`,
+  });
+}
+
+/** Heart, airways and brain: solid, dark within and bright at the rim. `tissue` tints atria, arteries and veins. */
+export function organMaterial(hex, { tissue = false, gain = 1, moves = 1 } = {}) {
+  return new THREE.ShaderMaterial({
+    uniforms: { uMove: { value: new THREE.Vector3() }, uColour: { value: vec3(hex) }, uGain: { value: gain }, uPulse: { value: 0 } },
+    defines: tissue ? { TISSUE: '' } : {},
+    vertexShader: `
+      #ifdef TISSUE
+        attribute vec4 tissue;
+        varying vec4 vTissue;
+      #endif
+      ${head(moves)}
+      void main() {
+        #ifdef TISSUE
+          vTissue = tissue;
+        #endif
+        ${place(moves)} }`,
+    fragmentShader: `
+      uniform vec3 uColour;
+      uniform float uGain, uPulse;
+      varying vec3 vNormal, vView, vAt;
+      #ifdef TISSUE
+        varying vec4 vTissue;
+      #endif
+      void main() {
+        vec3 n = normalize(vNormal);
+        float facing = clamp(dot(n, normalize(vView)), 0.0, 1.0);
+        float rim = pow(1.0 - facing, 1.8);
+        float key = max(dot(n, normalize(vec3(-0.4, 0.7, 0.6))), 0.0);
+        vec3 colour = uColour;
+        #ifdef TISSUE
+          vec3 tints = vec3(1.0, 0.36, 0.42) * vTissue.x + vec3(0.90, 0.34, 0.46) * vTissue.y;
+          colour = tints + vec3(1.0, 0.52, 0.45) * vTissue.z + vec3(0.40, 0.50, 0.95) * vTissue.w;
+        #endif
+        float light = 0.16 + 0.34 * key + 0.75 * rim + uPulse * (0.12 + 0.25 * rim);
+        gl_FragColor = vec4(colour * light * uGain + vec3(0.25) * rim * rim * uGain, 1.0);
+      }`,
+  });
+}
+
+/** Lungs: a glass shell with the fissures drawn on it as fine lines. */
+export function lungMaterial(hex, fissures) {
+  const planes = [...fissures, [0, 0, 0, 1], [0, 0, 0, 1]].slice(0, 2).map((p) => new THREE.Vector4(...p));
+  return new THREE.ShaderMaterial({
+    ...GLOW,
+    uniforms: { uMove: { value: new THREE.Vector3() }, uColour: { value: vec3(hex) }, uGain: { value: 1 }, uPlane: { value: planes } },
+    vertexShader: `${head(1)} void main() { ${place(1)} }`,
+    fragmentShader: `
+      uniform vec3 uColour;
+      uniform float uGain;
+      uniform vec4 uPlane[2];
+      varying vec3 vNormal, vView, vAt;
+      float line(float d) { return 1.0 - smoothstep(0.0007, 0.0007 + 1.5 * fwidth(d), abs(d)); }
+      void main() {
+        float facing = clamp(dot(normalize(vNormal), normalize(vView)), 0.0, 1.0);
+        float rim = pow(1.0 - facing, 2.0);
+        float oblique = dot(uPlane[0].xyz, vAt) - uPlane[0].w;
+        float horizontal = dot(uPlane[1].xyz, vAt) - uPlane[1].w;
+        float cleft = max(line(oblique), line(horizontal) * step(0.0, oblique));
+        gl_FragColor = vec4(uColour * (0.055 + 0.42 * rim + 0.16 * cleft) * uGain, 1.0);
+      }`,
+  });
+}

@@ -1,0 +1,260 @@
+// The room in WebGL: renderer, stage, figure, cameras, lens and the frame loop. `index.js` decides whether it is used.
+
+import * as THREE from 'three';
+import { loadAvatar } from './avatar.js';
+import { Camera } from './camera.js';
+import { Figure } from './figure.js';
+import { Labels } from './labels.js';
+import { plan } from './layout.js';
+import { Lens, subjectOf } from './lens.js';
+import { Picking } from './picking.js';
+import { Governor, GpuClock } from './quality.js';
+import { FACE } from './regions.js';
+import { makeStage } from './stage.js';
+
+const SWAY_RAD = 0.07;
+const SWAY_PERIOD_S = 17;
+const STATS_MS = 1000;
+
+export class Room {
+  /** `root` is the overlay's element; `hooks` {getView, pick, lost, restored}; rejects nothing: `ready` does. */
+  constructor(root, can, options, hooks) {
+    this.root = root;
+    this.hooks = hooks;
+    this.reducedMotion = options.reducedMotion;
+    this.canvas = root.ownerDocument.createElement('canvas');
+    this.canvas.tabIndex = 0;
+    this.canvas.setAttribute('role', 'img');
+    this.canvas.setAttribute('aria-label', options.title);
+    root.prepend(this.canvas);
+    this.governor = new Governor({ ...can, reducedMotion: this.reducedMotion, devicePixelRatio: window.devicePixelRatio });
+    this.samples = can.software ? 0 : 4;
+    this.renderer = new THREE.WebGLRenderer({ canvas: this.canvas, antialias: !can.software, alpha: false, stencil: false });
+    this.renderer.autoClear = false;
+    this.scene = new THREE.Scene();
+    this.stage = makeStage();
+    this.scene.add(this.stage.group);
+    this.camera = new Camera(this.canvas);
+    this.lens = new Lens();
+    this.clock = new GpuClock(this.renderer.getContext());
+    this.labels = new Labels(root, { pick: (r) => this.pick(r), point: (r) => (this.pointed = r), words: options.labels });
+    this.picked = null;
+    this.pointed = null;
+    this.time_s = 0;
+    this.size = { width: 0, height: 0 };
+    this.ready = new Promise((resolve) => (this.settle = resolve));
+    this.listen();
+    this.loading = loadAvatar(options.glbUrl).then((avatar) => this.enter(avatar, options.patient));
+    this.loop = (now) => {
+      this.frameId = requestAnimationFrame(this.loop);
+      this.frame(now);
+    };
+    this.frameId = requestAnimationFrame(this.loop);
+  }
+
+  enter(avatar, patient) {
+    if (this.gone) return avatar.dispose();
+    this.figure = new Figure(avatar);
+    this.scene.add(this.figure.group);
+    this.setPatient(this.patient ?? patient);
+    this.picking = new Picking(this.canvas, this.figure, {
+      cast: (x, y) => this.cast(x, y),
+      isShown: (region) => (this.view?.regions?.[region]?.provenance ?? 'none') !== 'none',
+      pick: (region) => this.pick(region),
+      point: (region) => (this.pointed = region),
+    });
+    return undefined;
+  }
+
+  setPatient(patient) {
+    this.patient = patient;
+    if (!this.figure) return;
+    this.figure.avatar.setPatient(patient);
+    this.figure.fit();
+    this.size = { width: 0, height: 0 }; // frames the body anew
+  }
+
+  // ------------------------------------------------------------------------------------------- one frame
+
+  frame(now) {
+    const cost = this.clock.poll(now);
+    if (cost !== null && this.governor.spent(cost)) this.size = { width: 0, height: 0 };
+    const hidden = this.root.ownerDocument.hidden || this.offScreen || this.lost;
+    if (hidden || this.clock.fence || !this.governor.due(now)) return;
+    const dt_s = this.governor.begin(now);
+    this.time_s += dt_s;
+    this.view = this.hooks.getView(now);
+    this.measure();
+    if (!this.size.width || !this.size.height) return;
+    this.advance(dt_s);
+    this.draw();
+    this.clock.mark(now);
+    this.report(now);
+  }
+
+  advance(dt_s) {
+    const turn = this.reducedMotion ? 0 : SWAY_RAD * Math.sin((2 * Math.PI * this.time_s) / SWAY_PERIOD_S);
+    this.camera.update(dt_s);
+    const air = this.view.air?.provenance ? this.view.air : Object.values(this.view.air ?? {})[0];
+    this.stage.update(this.reducedMotion ? 40 : this.time_s, air, this.governor.dpr);
+    if (this.figure) {
+      this.figure.group.rotation.y = turn;
+      this.figure.group.updateMatrixWorld();
+      this.figure.update(this.view, new Set([this.picked, this.pointed]), this.time_s, dt_s, this.reducedMotion);
+      this.lens.aim(subjectOf(this.picked), this.lensSide(), this.figure.avatar, turn, dt_s);
+    }
+    this.write();
+  }
+
+  lensSide() {
+    return this.labels.placed[this.picked]?.side === 'left' ? -1 : 1;
+  }
+
+  write() {
+    const stale = this.labels.write(this.view, this.picked);
+    if (!this.figure) return;
+    if (stale) {
+      this.measure(true);
+      this.labels.place(this.size, this.plan, (anchor, side) => this.where(anchor, side, false)?.y ?? 0);
+    }
+    this.labels.point_to((anchor, side, inLens) => this.where(anchor, side, inLens), this.plan);
+  }
+
+  draw() {
+    const { renderer } = this;
+    if (this.figure && this.lens.rect.size) {
+      const faceOnly = FACE.has(this.picked) || !this.picked;
+      this.stage.group.visible = false;
+      renderer.setRenderTarget(this.lens.target);
+      renderer.setClearColor(0x060d15, 1);
+      renderer.clear();
+      const lensed = () => renderer.render(this.scene, this.lens.eye);
+      this.figure.withoutBrain(lensed, faceOnly);
+      renderer.setRenderTarget(null);
+      this.stage.group.visible = true;
+    }
+    renderer.clear();
+    if (this.figure) this.figure.skin.material.uniforms.uPixel.value = this.governor.dpr;
+    renderer.render(this.scene, this.camera.eye);
+    if (this.figure && this.lens.rect.size) renderer.render(this.lens.scene, this.lens.flat);
+    if (this.figure && this.settle) {
+      this.settle();
+      this.settle = null;
+    }
+  }
+
+  report(now) {
+    if (now - (this.reported ?? 0) < STATS_MS) return;
+    this.reported = now;
+    Object.assign(this.root.dataset, {
+      fps: this.governor.fps.toFixed(1), dpr: String(this.governor.dpr), gpuMs: this.governor.cost.toFixed(1),
+    });
+  }
+
+  // ----------------------------------------------------------------------------------------------- places
+
+  /** Takes up a new size, resolution or number of cards. */
+  measure(force = false) {
+    const width = this.root.clientWidth;
+    const height = this.root.clientHeight;
+    const same = width === this.size.width && height === this.size.height;
+    if (same && !force) return;
+    if (!same) this.labels.stale = true;
+    this.size = { width, height };
+    if (!width || !height) return;
+    const before = this.plan;
+    this.plan = plan(this.size, this.labels.cards.size, Boolean(this.figure));
+    const { stage, gutter, lens } = this.plan;
+    const { dpr } = this.governor;
+    const unchanged = same && before && stage.height === before.stage.height && lens.size === before.lens.size;
+    if (unchanged) return;
+    this.renderer.setPixelRatio(dpr);
+    this.renderer.setSize(stage.width, stage.height);
+    this.camera.frame(stage, this.figure?.avatar.height ?? 1.75, gutter);
+    this.lens.place(lens, stage, dpr, this.samples);
+  }
+
+  /** Where an anchor is seen, CSS px: {x, y, faint}, faint where it is turned away; null where it is out of sight. */
+  where(anchor, side, inLens) {
+    const { avatar, group } = this.figure;
+    const point = avatar.anchor(anchor, side);
+    if (!point) return null;
+    point.applyMatrix4(group.matrixWorld);
+    if (inLens && this.lens.rect.size && subjectOf(this.picked) === 'face') {
+      const seen = this.lens.project(point);
+      if (seen) return seen;
+    }
+    const normal = avatar.anchorNormal(anchor, side).transformDirection(group.matrixWorld);
+    const faint = normal.dot(this.camera.eye.position.clone().sub(point)) < 0;
+    const p = point.project(this.camera.eye);
+    const { width, height } = this.plan.stage;
+    return { x: (p.x * 0.5 + 0.5) * width, y: (0.5 - p.y * 0.5) * height, faint };
+  }
+
+  cast(x, y) {
+    const inLens = this.lens.pointer(x, y);
+    if (inLens) return { camera: this.lens.eye, ...inLens };
+    const { width, height } = this.plan.stage;
+    return { camera: this.camera.eye, x: (x / width) * 2 - 1, y: 1 - (y / height) * 2 };
+  }
+
+  // ---------------------------------------------------------------------------------------------- people
+
+  pick(region) {
+    this.picked = this.picked === region ? null : region;
+    this.hooks.pick(this.picked);
+  }
+
+  listen() {
+    this.on = (target, name, listener, options) => {
+      target.addEventListener(name, listener, options);
+      (this.off ??= []).push(() => target.removeEventListener(name, listener, options));
+    };
+    this.on(this.canvas, 'dblclick', () => {
+      this.camera.reset();
+      if (this.picked) this.pick(this.picked);
+    });
+    this.on(this.canvas, 'keydown', (event) => this.key(event));
+    this.on(this.canvas, 'webglcontextlost', (event) => {
+      event.preventDefault(); // asks the browser to give it back
+      this.lost = true;
+      this.clock.fence = null;
+      this.hooks.lost();
+    });
+    this.on(this.canvas, 'webglcontextrestored', () => {
+      this.lost = false;
+      this.size = { width: 0, height: 0 };
+      this.hooks.restored();
+    });
+    this.watcher = new IntersectionObserver((entries) => (this.offScreen = !entries.at(-1).isIntersecting));
+    this.watcher.observe(this.root);
+  }
+
+  key(event) {
+    const moves = {
+      ArrowLeft: () => this.camera.nudge(-0.3), ArrowRight: () => this.camera.nudge(0.3),
+      '+': () => this.camera.nudge(0, 1.2), '=': () => this.camera.nudge(0, 1.2), '-': () => this.camera.nudge(0, 1 / 1.2),
+      0: () => this.camera.reset(), Escape: () => this.picked && this.pick(this.picked),
+    };
+    if (!moves[event.key]) return;
+    event.preventDefault();
+    moves[event.key]();
+  }
+
+  dispose() {
+    this.gone = true;
+    cancelAnimationFrame(this.frameId);
+    this.watcher.disconnect();
+    for (const off of this.off) off();
+    this.picking?.dispose();
+    this.labels.dispose();
+    this.camera.dispose();
+    this.lens.dispose();
+    this.stage.dispose();
+    this.figure?.dispose();
+    this.clock.drop();
+    this.renderer.dispose();
+    this.renderer.forceContextLoss();
+    this.canvas.remove();
+  }
+}

@@ -1,0 +1,60 @@
+// The overlay's style sheet, put into the page once. Every ink has at least 4.5:1 on the card's ground (#08111b).
+
+const ID = 'eb-twin-style';
+
+const CSS = `
+.eb-twin { position: relative; width: 100%; height: 100%; overflow: hidden; background: #04080e; color: #d7e9f7;
+  font: 500 12px/1.25 Inter, "Segoe UI", system-ui, sans-serif; font-variant-numeric: tabular-nums; }
+.eb-twin canvas { position: absolute; inset: 0 auto auto 0; display: block; outline: none; }
+.eb-twin canvas:focus-visible { box-shadow: inset 0 0 0 2px #7cc8ff; }
+.eb-twin svg.eb-lines { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
+.eb-lines path { fill: none; stroke-width: 1.2; }
+.eb-card { position: absolute; left: 0; top: 0; box-sizing: border-box; margin: 0; padding: 7px 10px 8px 12px; text-align: left;
+  color: inherit; font: inherit; cursor: pointer; border-radius: 8px; background: rgba(8, 17, 27, .88);
+  border: 1px solid rgba(124, 160, 190, .30); border-left: 3px solid var(--ink); }
+.eb-card:hover { background: rgba(14, 28, 42, .94); }
+.eb-card[aria-pressed=true] { background: rgba(16, 36, 54, .96); border-color: #7cc8ff; border-left-color: var(--ink); }
+.eb-card:focus-visible { outline: 2px solid #9fd8ff; outline-offset: 2px; }
+.eb-card .eb-name { display: block; color: #b6c8d8; font-size: 11.5px; letter-spacing: .02em; }
+.eb-card .eb-value { display: block; margin: 1px 0 3px; font-size: 18px; font-weight: 650; line-height: 1.15; color: var(--ink);
+  white-space: pre-line; overflow-wrap: anywhere; }
+.eb-card .eb-word { display: block; font-size: 10.5px; font-weight: 650; letter-spacing: .05em; color: var(--word); }
+.eb-card .eb-bar { display: none; height: 3px; margin-top: 4px; border-radius: 2px; background: rgba(160, 190, 215, .22); }
+.eb-card .eb-bar i { display: block; height: 100%; width: 100%; border-radius: 2px; background: var(--word); transform-origin: 0 50%; }
+.eb-card[data-provenance=synthesised] { border-style: dashed; border-color: rgba(255, 192, 107, .6); border-left-color: var(--ink); }
+.eb-card[data-provenance=synthesised] .eb-bar, .eb-card[data-provenance=predicted] .eb-bar { display: block; }
+.eb-card[data-provenance=predicted] { border-style: dotted; }
+.eb-card[data-provenance=quarantined] { border: 1px solid #ff7a59; border-left: 3px double #ff7a59; }
+.eb-card[data-provenance=withheld] { background: rgba(8, 17, 27, .7); border: 1px dotted #90a2b2; border-left: 3px dotted #90a2b2; }
+.eb-card[data-provenance=withheld] .eb-value { color: #b3c1ce; }
+.eb-note { position: absolute; left: 0; top: 0; box-sizing: border-box; padding: 3px 8px; border-radius: 6px; pointer-events: none;
+  background: rgba(8, 17, 27, .78); border: 1px dotted rgba(150, 175, 195, .55); color: #b9cad9; font-size: 11px; }
+.eb-note b { font-weight: 600; color: #d7e9f7; }
+.eb-note i { font-style: italic; }
+.eb-legend { position: absolute; left: 0; right: 0; bottom: 8px; display: flex; gap: 14px; justify-content: center; pointer-events: none;
+  font-size: 10.5px; letter-spacing: .03em; color: #a9bccd; }
+.eb-legend span { display: inline-flex; align-items: center; gap: 5px; }
+.eb-legend i { width: 14px; height: 10px; border-radius: 2px; border: 1px solid #7fc4ea; background: rgba(95, 190, 240, .55); }
+.eb-legend .s { border-style: dashed; border-color: #ffc06b; background: repeating-linear-gradient(135deg, #ffc06b 0 2px, transparent 2px 5px); }
+.eb-legend .q { border-color: #ff7a59; background: repeating-linear-gradient(45deg, #ff7a59 0 1px, transparent 1px 4px),
+  repeating-linear-gradient(-45deg, #ff7a59 0 1px, transparent 1px 4px); }
+.eb-legend .w { border-color: #9fb0c0; background: none; }
+.eb-air { position: absolute; left: 12px; top: 12px; display: flex; gap: 6px; flex-wrap: wrap; pointer-events: none; }
+.eb-air span { padding: 3px 8px; border-radius: 6px; background: rgba(8, 17, 27, .78); border: 1px solid rgba(124, 160, 190, .3);
+  color: #c6d8e6; font-size: 11px; }
+.eb-air span[data-provenance=synthesised] { border-style: dashed; border-color: rgba(255, 192, 107, .6); }
+.eb-air span em { font-style: normal; font-weight: 650; font-size: 10px; letter-spacing: .04em; margin-left: 5px; }
+.eb-status { position: absolute; left: 50%; top: 50%; transform: translate(-50%, -50%); padding: 8px 14px; border-radius: 8px;
+  background: rgba(8, 17, 27, .9); color: #c6d8e6; pointer-events: none; }
+.eb-status:empty { display: none; }
+.eb-flat { position: absolute; left: 0; top: 0; }
+`;
+
+/** Puts the style sheet into `doc` unless it is there. */
+export function addStyle(doc) {
+  if (doc.getElementById(ID)) return;
+  const style = doc.createElement('style');
+  style.id = ID;
+  style.textContent = CSS;
+  doc.head.append(style);
+}

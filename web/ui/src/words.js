@@ -1,0 +1,52 @@
+// What a screen says, in words and numbers: provenance, values in a person's unit, times of day. Pure functions.
+import {PROVENANCE, REVISED} from './wire.js';
+
+const WORDS = ['measured', 'synthesised', 'predicted', 'quarantined', 'withheld'];
+export const NONE = 'none'; // no sample at all at this time
+
+/** The provenance byte of a sample as a lower-case word. */
+export const provenanceWord = (byte) => WORDS[byte & 0x0f] ?? NONE;
+export const isRevised = (byte) => (byte & REVISED) !== 0;
+export const isWithheld = (byte) => (byte & 0x0f) === PROVENANCE.WITHHELD;
+export const isMade = (byte) => [PROVENANCE.SYNTHESISED, PROVENANCE.PREDICTED].includes(byte & 0x0f);
+
+/** What stands on a badge. */
+export const badge = (word) => (word === NONE ? 'NO DATA' : word.toUpperCase());
+
+/** A value in the look's unit and digits; an en dash where there is none. */
+export function number(value, look) {
+  if (!Number.isFinite(value)) return '–';
+  const shown = value * look.factor;
+  return shown.toFixed(digits(shown, look)).replace('-', '−');
+}
+
+/** Fewer decimals as numbers grow, so that the numeral keeps its width. */
+function digits(shown, look) {
+  const size = Math.abs(shown);
+  if (size >= 100) return Math.min(look.digits, size >= 1000 ? 0 : 1);
+  return look.digits;
+}
+
+export const percent = (confidence) => `${Math.round(confidence * 100)} %`;
+
+/** hh:mm:ss of a Unix time in the viewer's zone. */
+export const clockTime = (unixS) => (Number.isFinite(unixS) ? new Date(unixS * 1000).toLocaleTimeString('en-GB') : '--:--:--');
+
+/** The viewer's zone, such as "UTC+02:00 Europe/Madrid". */
+export function zone(date = new Date()) {
+  const minutes = -date.getTimezoneOffset();
+  const pad = (n) => String(Math.floor(Math.abs(n))).padStart(2, '0');
+  const name = Intl.DateTimeFormat().resolvedOptions().timeZone ?? '';
+  return `UTC${minutes < 0 ? '−' : '+'}${pad(minutes / 60)}:${pad(minutes % 60)}${name && name !== 'UTC' ? ` ${name}` : ''}`;
+}
+
+/** "12 s", "3 min", "2 h": how long ago, never negative. */
+export function span(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 120) return `${s} s`;
+  return s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`;
+}
+
+/** Who sends: what a screen must say about the source of the readings. */
+export const sourceWord = (source) =>
+  ({simulated: 'SIMULATED PATIENT', recording: 'REPLAYED RECORDING', sensor: 'LIVE SENSORS'})[source] ?? 'SOURCE UNKNOWN';
