@@ -111,17 +111,23 @@ def _track(column: Column, times_s: Floats, speed: float) -> _Track | None:
     if not len(present):
         return None
     steps_s = np.diff(times_s[present])
-    period_s = float(np.median(steps_s)) if len(steps_s) else column.channel.signal.period_s
+    period_s = _period_s(steps_s) if len(steps_s) else column.channel.signal.period_s
     rows = _rows_sent(present, times_s, period_s)
     period_us = max(1, round(period_s / speed * 1e6))
     even = bool(np.all(np.abs(np.diff(times_s[rows]) - period_s) <= _EVEN_PART * period_s))
-    _check_speed(column, period_us, even, speed)
+    _check_speed(column, period_s * 1e6, even, speed)
     offsets_us = np.round((times_s[rows] - times_s[0]) / speed * 1e6).astype(np.int64)
     group = 1
     if even and period_us <= _FINE_US:
         offsets_us = offsets_us[0] // 1000 * 1000 + np.arange(len(rows)) * period_us
         group = 1000 // gcd(1000, period_us)
     return _Track(column.channel.id, offsets_us, column.values[rows], -_decimals(column), period_us, group)
+
+
+def _period_s(steps_s: Floats) -> float:
+    """The channel's own step: the mean of those near the lower quartile, so that many lost readings don't count."""
+    usual = np.quantile(steps_s, 0.25, method="lower")
+    return float(steps_s[steps_s <= _BLANK_PERIODS * usual].mean())
 
 
 def _rows_sent(present: npt.NDArray[np.intp], times_s: Floats, period_s: float) -> npt.NDArray[np.intp]:
@@ -143,12 +149,12 @@ def _rows_sent(present: npt.NDArray[np.intp], times_s: Floats, period_s: float) 
     return np.array(rows, dtype=np.intp)
 
 
-def _check_speed(column: Column, period_us: int, even: bool, speed: float) -> None:
+def _check_speed(column: Column, file_period_us: float, even: bool, speed: float) -> None:
     least_us = MIN_EVEN_US if even else MIN_UNEVEN_US
-    if period_us < least_us:
+    if file_period_us / speed < least_us:
         raise RecordingError(
-            f"expected at least {least_us} µs between readings of {column.name}, got {period_us} at speed {speed:g}; "
-            f"play it at a speed of at most {speed * period_us / least_us:.3g}"
+            f"expected at least {least_us} µs between readings of {column.name}, got {file_period_us / speed:.3g} at "
+            f"speed {speed:g}; play it at a speed of at most {file_period_us / least_us:.3g}"
         )
 
 

@@ -1,9 +1,9 @@
 """The device process: readings become frames, frames become sealed envelopes, envelopes reach the hub at least once.
 
-Read :meth:`Uplink.run`. Four tasks share the work: one keeps the connection (``device/link.py``), one closes a frame
-every interval and puts it into the spool (``device/lanes.py``, ``device/spool.py``), and one a lane sends what the
-spool holds until the engine's receipt comes back through the twin (``device/sending.py``). While the link has been down for more than a few
-seconds, frames are sealed in the backfill lane. A fifth task reports counters.
+Read :meth:`Uplink.run`. One task keeps the connection (``device/link.py``), one closes a frame every interval and puts
+it into the spool (``device/lanes.py``, ``device/spool.py``), one a lane sends what the spool holds until the engine's
+receipt comes back through the twin (``device/sending.py``), one reports counters. While the link has been down for more
+than a few seconds, frames are sealed in the backfill lane.
 
 The device frees nothing without a receipt. On a stop it closes the last frame, sends it and waits for receipts; what
 is not receipted by then lies in the spool for the next start.

@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from everbeat.settings import Settings, SettingsError
+from everbeat.settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A medical digital twin that never goes blank.")
 say = Console(stderr=True)
@@ -214,27 +214,22 @@ def evaluate(
 # ---------------------------------------------------------------------------------------------- small parts
 
 
+_OURS = frozenset({"everbeat", "web", "twin_engine", "device", "security"})
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """Our own errors as one line on stderr and exit code 2."""
-    from device.hub.settings import HubError
-    from device.recording import RecordingError
-    from device.spool import SpoolError
-    from everbeat.demo import DemoFailed
-    from security.errors import SecurityError
-    from twin_engine.model import ModelError
-    from twin_engine.store.errors import StoreError
-    from web.settings import BindRefused
-
+    """Our own errors, and the system's, as one line on stderr and exit code 2; a fault of ours shows its traceback."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("azure").setLevel(logging.WARNING)
-    ours = (
-        HubError, RecordingError, SpoolError, DemoFailed, SettingsError, SecurityError, ModelError, StoreError,
-        BindRefused, OSError,
-    )  # fmt: skip
+    for noisy in ("azure", "werkzeug", "engineio", "socketio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         yield
-    except ours as error:
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in _OURS and not isinstance(error, OSError):
+            raise
         _fail(str(error))
 
 

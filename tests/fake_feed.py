@@ -139,7 +139,9 @@ class FakeFeed:
         if line.gap_open:
             times = _grid(line.gap_from_s or line.head_s, self._frame_s - FRAME_S, PERIODS[channel])
             revisions += [_revised(channel, times)] if len(times) else []
-            events.append(_event(self._made_s, "gap-closed", "info", f"{_label(channel)}: readings are back", channel))
+            events.append(
+                _event(self._made_s, "gap-closed", "info", f"{_label(channel)}: measured again; revised", channel)
+            )
         line.gap_open, line.gap_from_s = False, None
         start_s, line.head_s = max(line.head_s, self._frame_s - FRAME_S), self._frame_s
         times = _grid(start_s, self._frame_s, PERIODS[channel])
@@ -162,7 +164,7 @@ class FakeFeed:
             return []
         if not line.gap_open:
             line.gap_open = True
-            text = f"{_label(channel)}: no reading for {GAP_S:g} s, values are synthesised from now on"
+            text = f"{_label(channel)}: no reading for {GAP_S:.1f} s; the twin shows its estimate"
             events.append(_event(t_s, "gap-opened", "warning", text, channel))
         times = _grid(line.head_s, t_s - GAP_S + 0.5, PERIODS[channel])
         if not len(times):
@@ -170,7 +172,7 @@ class FakeFeed:
         made = self._synthesised(channel, times, line.gap_from_s)
         before = self._confidence(line.head_s - line.gap_from_s) >= FLOOR
         if before and made.provenance[-1] == Provenance.WITHHELD:
-            text = f"{_label(channel)}: confidence fell below {FLOOR:.0%}, the value is withheld"
+            text = f"{_label(channel)}: too unsure for an honest value; withheld"
             events.append(_event(t_s, "withheld", "warning", text, channel))
         line.head_s = times[-1] / 1e6 + PERIODS[channel] / 2
         return [made]
@@ -200,15 +202,15 @@ class FakeFeed:
         for _, name, payload in due:
             if name == "sensor":
                 (self.unplugged.discard if payload["connected"] else self.unplugged.add)(payload["signal"])
-                verb = "connected" if payload["connected"] else "disconnected"
-                text = f"{self.card.device} answered: {payload['signal']} {verb}"
+                verb = "plugged in" if payload["connected"] else "unplugged"
+                text = f"{self.card.device} confirms: {payload['signal']} {verb}"
                 events.append(_event(t_s, "command", "info", text))
             elif name == "tamper":
                 self._refused += 1
                 text = "forged: expected a message sealed by sim-01, got a tag that does not fit; nothing was stored"
-                events.append(_event(t_s, "refused", "warning", text))
+                events.append(_event(t_s, "refused", "alarm", text))
             else:
-                events.append(_event(t_s, "command", "info", f"{self.card.device} answered: {name} done"))
+                events.append(_event(t_s, "command", "info", f"{self.card.device} confirms: {name}"))
         return events
 
     def _status(self, t_s: float) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def test_a_silent_channel_is_synthesised_and_the_others_go_on(story: Story) -> N
     story.live(40, 60, (GSR,))
     made = story.shown(EMG, Provenance.SYNTHESISED)
     assert made[0] == pytest.approx(40.0), "the first due time after the last reading, 39.9 s"
-    assert (np.diff(made) == pytest.approx(0.1)), "at the channel's own rate, without a break"
+    assert np.diff(made) == pytest.approx(0.1), "at the channel's own rate, without a break"
     assert not len(story.shown(GSR, Provenance.SYNTHESISED))
     assert story.events.count("gap-opened") == 1
 

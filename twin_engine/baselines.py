@@ -1,36 +1,23 @@
-"""Cheap causal forecasts: last value, running mean, autoregression, ridge; and the simple method for the rest.
+"""Cheap causal forecasts: last value, running mean, autoregression, ridge.
 
-The four baselines are what the LSTM-VAE corrects, what it is measured against, and what a signal falls back to
-where they are better. They work on contexts already centred on the last value (``features.normalise``). The simple
-method serves signals for which nothing was trained: it holds the last value (or, for a wave, continues it by
-autoregression until only the mean is left) and says how far it may be off.
+They are what the LSTM-VAE corrects, what it is measured against, and what a signal falls back to where they are
+better. They work on contexts already centred on the last value (``features.normalise``).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from device.signals import SIGNALS, Kind
-from twin_engine.features import (
-    PLANS,
-    SLOTS,
-    WAVE_DENSE_STEPS,
-    Ints,
-    Prepared,
-    fill_bins,
-    last_value,
-    node_steps,
-)
+from twin_engine.features import Prepared, fill_bins
 from twin_engine.messages import Floats
+from twin_engine.plans import Ints
 
 NAMES = ("ridge", "locf", "ar", "mean")  # in this order on the last axis of `stack`
 AR_ORDER = 8
 _AR_PAIRS = 12  # pairs of readings below which a reflection coefficient is left at zero
 _SLOT_BINS = (-1, -3, -6, -12, -24, -36)  # bins of the other channels that ridge looks at
-_MIN_READINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +71,15 @@ def untrained(path: Floats, nodes: Ints) -> Floats:
 def running_mean(path: Floats) -> Floats:
     """(B,) mean of the known values of each context in `path` (B, T); 0 where there are none."""
     known = np.isfinite(path)
-    total: Floats = np.where(known, path, 0.0).sum(1)
-    return total / np.maximum(known.sum(1), 1)
+    mean: Floats = np.where(known, path, 0.0).sum(1) / np.maximum(known.sum(1), 1)
+    return mean
 
 
 def autoregress(path: Floats, nodes: Ints, order: int = AR_ORDER) -> Floats:
     """(B, N) autoregressive forecasts of contexts `path` (B, T) at `nodes` (grid steps, increasing)."""
     mean = running_mean(path)[:, None]
     coefficients, _ = burg(path - mean, order)
-    return _advance(coefficients, _state(path - mean, order), nodes) + mean
+    return advance(coefficients, newest(path - mean, order), nodes) + mean
 
 
 def burg(x: Floats, order: int) -> tuple[Floats, Floats]:
@@ -117,7 +104,7 @@ def burg(x: Floats, order: int) -> tuple[Floats, Floats]:
     return a, variance
 
 
-def _state(x: Floats, order: int) -> Floats:
+def newest(x: Floats, order: int) -> Floats:
     """(B, order) the newest values, newest first; a missing one is held from the next older known one."""
     state = np.zeros((len(x), order))
     held = np.zeros(len(x))
@@ -127,7 +114,7 @@ def _state(x: Floats, order: int) -> Floats:
     return state
 
 
-def _advance(coefficients: Floats, state: Floats, nodes: Ints) -> Floats:
+def advance(coefficients: Floats, state: Floats, nodes: Ints) -> Floats:
     """(B, N) forecasts: powers of the companion matrix, by squaring, so that far ages cost no more than near ones."""
     count, order = coefficients.shape
     companion = np.zeros((count, order, order))
@@ -144,84 +131,3 @@ def _advance(coefficients: Floats, state: Floats, nodes: Ints) -> Floats:
                 state = np.einsum("bij,bj->bi", power, state)
         out[:, n] = state[:, 0]
     return out
-
-
-# ------------------------------------------------------------------------------------------ the simple method
-
-
-def laplace(levels: Floats) -> Floats:
-    """Quantiles of the Laplace distribution at `levels`, scaled so that the central 90 % is -1 to 1."""
-    unit = -np.sign(levels - 0.5) * np.log1p(-2 * np.abs(levels - 0.5))
-    scaled: Floats = unit / math.log(10.0)
-    return scaled
-
-
-def simple(signal: str, values: Floats, levels: Floats) -> tuple[Floats, str]:
-    """Quantiles (N, Q) in the signal's unit at the signal's nodes, and the method's name, from `values` (T,)."""
-    row = SIGNALS[signal]
-    if row.kind is Kind.WAVE:
-        centre, half, method = _wave(signal, values)
-    else:
-        nodes = node_steps(signal)
-        centre = np.full(len(nodes), last_value(values[None])[0])
-        half, method = _drift(signal, values, nodes), "hold"
-    half = np.maximum(half, row.resolution / 2)
-    spread = centre[:, None] + half[:, None] * laplace(levels)
-    return np.clip(spread, row.low, row.high), method
-
-
-def _drift(signal: str, values: Floats, nodes: Ints) -> Floats:
-    """(N,) 90 % half width at each age: how far the context moved in that time, never less than a slow random walk.
-
-    Up to half the context the 0.9 quantile of |x(t+n) - x(t)| is read off; beyond it grows with the square root.
-    The walk is the prior for a quiet context: it reaches the signal's tolerance at its horizon.
-    """
-    row, half = SIGNALS[signal], np.zeros(len(nodes))
-    known_step, known_move = 1, 0.0
-    tolerance = row.tolerance.at(float(last_value(values[None])[0]))
-    for i, step in enumerate(nodes):
-        moves = np.abs(values[step:] - values[:-step]) if 2 * step <= len(values) else np.empty(0)
-        moves = moves[np.isfinite(moves)]
-        if len(moves) >= _MIN_READINGS:
-            known_step, known_move = int(step), max(known_move, float(np.quantile(moves, 0.9)))
-        half[i] = max(known_move * math.sqrt(step / known_step), tolerance * math.sqrt(step / nodes[-1]))
-    return half
-
-
-def _wave(signal: str, values: Floats) -> tuple[Floats, Floats, str]:
-    """Centre (N,), 90 % half width (N,) and method of a wave: autoregression first, then its mean and own spread."""
-    nodes = node_steps(signal)
-    stride = _stride(values)  # a recording may be slower than the grid
-    series = values[::-1][::stride][::-1]
-    known = series[np.isfinite(series)]
-    mean = float(known.mean()) if len(known) else 0.0
-    spread = 1.645 * float(known.std()) if len(known) else SIGNALS[signal].tolerance.at(mean)
-    centre, half = np.full(len(nodes), mean), np.full(len(nodes), spread)
-    dense = nodes <= WAVE_DENSE_STEPS
-    if len(known) < 4 * AR_ORDER:
-        return centre, half, "mean"
-    ages = np.maximum(1, nodes[dense] // stride)
-    coefficients, variance = burg((series - mean)[None], AR_ORDER)
-    path = _advance(coefficients, _state((series - mean)[None], AR_ORDER), np.unique(ages))[0]
-    centre[dense] = mean + path[np.searchsorted(np.unique(ages), ages)]
-    growth = np.cumsum(_impulse(coefficients[0], int(ages[-1])) ** 2)
-    half[dense] = np.minimum(spread, 1.645 * np.sqrt(variance[0] * growth[ages - 1]))
-    return centre, half, "ar"
-
-
-def _stride(values: Floats) -> int:
-    index = np.flatnonzero(np.isfinite(values))
-    return max(1, int(np.median(np.diff(index)))) if len(index) > 1 else 1
-
-
-def _impulse(coefficients: Floats, count: int) -> Floats:
-    """(count,) response of the autoregression to one unit innovation; its squares add up to the error's variance."""
-    response = np.zeros(count + len(coefficients))
-    response[len(coefficients)] = 1.0
-    for i in range(len(coefficients) + 1, len(response)):
-        response[i] = coefficients @ response[i - len(coefficients) : i][::-1]
-    return response[len(coefficients) :]
-
-
-SLOT_FEATURES = len(_SLOT_BINS) * len(SLOTS)
-SIMPLE_SIGNALS = tuple(plan.signal for plan in PLANS.values() if not plan.trained)

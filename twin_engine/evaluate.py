@@ -10,49 +10,28 @@ scaled by the same causal scale, so that their CRPS is as good as theirs can be.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from device.signals import SIGNALS
 from twin_engine.baselines import NAMES, stack
 from twin_engine.examples import Series, gather, series_of
-from twin_engine.features import CONTEXT_STEPS, PLANS, node_ages_s, node_steps
+from twin_engine.features import CONTEXT_STEPS
 from twin_engine.messages import Floats
 from twin_engine.model import LEVELS, METHOD, Context, Forecast, Generator
+from twin_engine.plans import PLANS, Ints, node_ages_s, node_steps
 from twin_engine.recordings import TRAINING_FOLDERS, Recording, read_folder
+from twin_engine.scorecard import Row, scores, table, write_json
+
+__all__ = ["Row", "evaluate", "masks_sha256", "table", "write_json"]
 
 GAPS_S = (1.0, 5.0, 10.0, 30.0, 60.0)
 UNSEEN_FOLDERS = {"vitals_1hz": ("hr_bpm",)}  # other devices, never trained on: every person is a test person
 _CONTEXT_S, _FUTURE_S = 30.0, 10.0  # a gap begins no earlier in a recording, and no later before its end
 _BATCH = 50
-_LOW, _MID, _HIGH = (LEVELS.index(level) for level in (0.05, 0.5, 0.95))
-Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One method on one signal, folder and gap length. `*_z`: divided by the person's standard deviation."""
-
-    signal: str
-    folder: str
-    gap_s: float
-    method: str
-    people: int
-    windows: int
-    mae: float
-    mae_z: float
-    crps: float
-    crps_z: float
-    coverage: float  # of the raw central 90 % interval
-    coverage_worst: float
-    coverage_best: float
-    within_tolerance: float  # share of centres within the signal's tolerance of the truth
-    mae_z_by_person: dict[str, float]
+_MID = LEVELS.index(0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +50,7 @@ def evaluate(
     seed: int = 11,
     windows: int = 150,
     signals: Sequence[str] | None = None,
-    progress: Progress = lambda _stage, _done: None,
+    progress: Callable[[float], None] = lambda _share: None,
 ) -> list[Row]:
     """Rows for every trained signal, gap length and method; `windows` gaps a channel of each test person.
 
@@ -82,13 +61,13 @@ def evaluate(
     rows = []
     chosen = list(signals or generator.metadata["signals"])
     for i, signal in enumerate(chosen):
-        progress(f"{signal}: spread of the cheap methods", i / len(chosen))
+        progress(i / len(chosen))
         dress = _dress(generator, signal, [known[person] for person in parts["validation"]], seed)
         for folder, people in _test_people(data, signal, known, parts["test"]):
-            progress(f"{signal}: {folder}", (i + 0.5) / len(chosen))
             cases = _cases(people, signal, windows, seed)
             if cases:
                 rows += _rows(generator, signal, folder, cases, dress)
+    progress(1.0)
     return rows
 
 
@@ -104,41 +83,6 @@ def masks_sha256(data: Path, generator: Generator, *, seed: int = 11, windows: i
     return digest.hexdigest()
 
 
-def write_json(rows: Sequence[Row], path: Path, **about: Any) -> None:
-    """The rows, and whatever else `about` says of the evaluation, as JSON in `path`."""
-    path.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The rows as text: a block a signal and folder, a line a gap length, MAE and CRPS (person's SD) a method."""
-    lines = []
-    for signal, folder in dict.fromkeys((row.signal, row.folder) for row in rows):
-        block = [row for row in rows if (row.signal, row.folder) == (signal, folder)]
-        lines.append(f"{signal} on {folder}: {block[0].people} people, {block[0].windows} gaps; MAE / CRPS in SD")
-        lines.append("  gap  " + "".join(f"{name:>18}" for name in (METHOD, *NAMES)) + "  coverage [worst..best]")
-        for gap_s in dict.fromkeys(row.gap_s for row in block):
-            line = {row.method: row for row in block if row.gap_s == gap_s}
-            own = line[METHOD]
-            cells = "".join(f"{f'{line[n].mae_z:.4f} / {line[n].crps_z:.4f}':>18}" for n in (METHOD, *NAMES))
-            lines.append(
-                f"{gap_s:4.0f} s {cells}  {own.coverage:.2f} [{own.coverage_worst:.2f}..{own.coverage_best:.2f}]"
-            )
-    return "\n".join(lines)
-
-
-def crps(quantiles: Floats, truth: Floats) -> Floats:
-    """CRPS (...,) of `truth` (...,) from `quantiles` (..., len(LEVELS)): twice the pinball loss over all levels.
-
-    Each level stands for the levels nearest to it (Laio and Tamea 2007, eq. 8, by the midpoint rule).
-    """
-    levels = np.array(LEVELS)
-    edges = np.concatenate([[0.0], (levels[1:] + levels[:-1]) / 2, [1.0]])
-    error = truth[..., None] - quantiles
-    pinball = np.maximum(levels * error, (levels - 1) * error)
-    out: Floats = 2 * (pinball * np.diff(edges)).sum(-1)
-    return out
-
-
 def _test_people(
     data: Path, signal: str, known: dict[str, Recording], test: Sequence[str]
 ) -> Iterator[tuple[str, list[Recording]]]:
@@ -149,7 +93,7 @@ def _test_people(
             yield folder, read_folder(data, folder)
 
 
-def _ends(series: Series, grid_s: float, windows: int, seed: int) -> Any:
+def _ends(series: Series, grid_s: float, windows: int, seed: int) -> Ints:
     """Where gaps begin: at a reading, with some context before it. A gap may outlast the recording."""
     first, last = (round(edge / grid_s) for edge in (_CONTEXT_S, len(series.values) * grid_s - _FUTURE_S))
     known = np.flatnonzero(np.isfinite(series.values))
@@ -225,13 +169,13 @@ def _measure(
     generator: Generator, signal: str, case: _Case, dress: Floats, ages_s: Floats
 ) -> dict[str, dict[str, Floats]]:
     """For every method: absolute error, CRPS, coverage and tolerance (B, S) at every step; NaN where no truth."""
-    made = {METHOD: [], **{name: [] for name in NAMES}}  # type: dict[str, list[Floats]]
+    made: dict[str, list[Floats]] = {method: [] for method in (METHOD, *NAMES)}
     for at in range(0, len(case.contexts), _BATCH):
         batch = case.contexts[at : at + _BATCH]
         made[METHOD] += [forecast.at(ages_s) for forecast in generator.forecast(batch)]
         for name, quantiles in zip(NAMES, _dressed(generator, signal, batch, dress), strict=True):
             made[name] += [Forecast(node_ages_s(signal), q, name).at(ages_s) for q in quantiles]
-    return {method: _scores(signal, np.stack(quantiles), case.truth) for method, quantiles in made.items()}
+    return {method: scores(signal, np.stack(quantiles), case.truth) for method, quantiles in made.items()}
 
 
 def _dressed(generator: Generator, signal: str, batch: Sequence[Context], dress: Floats) -> Iterator[Floats]:
@@ -244,19 +188,6 @@ def _dressed(generator: Generator, signal: str, batch: Sequence[Context], dress:
         normal = bases[:, :, i, None] + spread / _unit(signal, prepared.scale)[:, None, None]
         model_space = normal * prepared.scale[:, None, None] + prepared.last[:, None, None]
         yield PLANS[signal].inverse(model_space)
-
-
-def _scores(signal: str, quantiles: Floats, truth: Floats) -> dict[str, Floats]:
-    row, blank = SIGNALS[signal], np.where(np.isfinite(truth), 0.0, np.nan)
-    error = np.abs(quantiles[..., _MID] - truth)
-    inside = (truth >= quantiles[..., _LOW]) & (truth <= quantiles[..., _HIGH])
-    tolerance = np.maximum(row.tolerance.absolute, row.tolerance.relative * np.abs(truth))
-    return {
-        "error": error,
-        "crps": crps(quantiles, truth),
-        "inside": inside + blank,
-        "near": (error <= tolerance) + blank,
-    }
 
 
 def _row(

@@ -1,9 +1,8 @@
-"""What a forecast looks at: the model grid, log-spaced ages and bins, and a normaliser that knows only the past.
+"""What a forecast looks at: the model grid, bins that widen with age, and a normaliser that knows only the past.
 
-First a :class:`Plan` a signal (grid, context, horizon). Then the way of one context: readings are put on the grid
-(:func:`to_grid`), centred on the last value and divided by a scale that is learnt from that context and shrunk to
-the population's (:func:`prepare`), and averaged in bins that widen with age. Nothing here uses a value later than
-the last reading, so nothing can leak from the gap. The networks and baselines are elsewhere.
+The way of one context: readings are put on the grid (:func:`to_grid`), centred on the last value and divided by a
+scale that is learnt from that context and shrunk to the population's (:func:`prepare`), and averaged in bins that
+widen with age. Nothing here uses a value later than the last reading, so nothing can leak from the gap.
 """
 
 from __future__ import annotations
@@ -13,97 +12,18 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
-from device.signals import SIGNALS, Kind
 from twin_engine.messages import Floats, Times
-
-Ints = npt.NDArray[np.int64]
-Floats32 = npt.NDArray[np.float32]
+from twin_engine.plans import PLANS, Floats32, Plan
 
 # (number, width in steps) of context bins, newest first: 70 bins see 536 steps
 _BINS = ((24, 1), (12, 2), (10, 4), (8, 8), (8, 16), (8, 32))
 CONTEXT_STEPS = sum(count * width for count, width in _BINS)
-WAVE_DENSE_STEPS = 64  # a wave is forecast step by step this far; beyond it nothing but its mean is known
 _SHRINK_BINS = 10.0  # the population's scale weighs as much as this many bins of the patient's own
 _CLIP = 15.0  # normalised inputs beyond this many scales tell no more
 SLOTS = ("emg_activity_mV", "gsr_uS", "skin_temp_C", "hr_bpm", "acc_g")  # signals seen beside the target
 _LAGS = (1, 4, 16, 64)  # steps over which it is asked whether a trend goes on
 STATICS = 6 + len(_LAGS)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How one signal is forecast. `log_offset` (signal's unit): the model sees log(value + offset)."""
-
-    signal: str
-    grid_s: float
-    horizon_s: float
-    trained: bool = False
-    log_offset: float | None = None
-
-    def forward(self, values: Floats) -> Floats:
-        """Model space of `values` in the signal's unit; any shape, NaN stays NaN."""
-        if self.log_offset is None:
-            return values
-        return np.log(np.maximum(values, 0.0) + self.log_offset)
-
-    def inverse(self, values: Floats) -> Floats:
-        """The inverse of :meth:`forward`, kept inside the signal's plausible range."""
-        row = SIGNALS[self.signal]
-        back = values if self.log_offset is None else np.exp(np.minimum(values, 50.0)) - self.log_offset
-        return np.clip(back, row.low, row.high)
-
-
-_TRAINED = (
-    Plan("gsr_uS", 0.25, 300.0, True),
-    Plan("emg_activity_mV", 0.1, 60.0, True, 2e-5),  # noise floors of 1e-5 to 1e-3 mV: activity is multiplicative
-    Plan("skin_temp_C", 1.0, 300.0, True),
-    Plan("hr_bpm", 1.0, 300.0, True),
-)
-_SIMPLE = {
-    "emg_raw_mV": (0.01, 5.0),
-    "ecg_mV": (0.004, 5.0),
-    "ppg": (0.016, 10.0),
-    "resp_wave": (0.04, 20.0),
-    "acc_g": (0.25, 60.0),
-    "mag_uT": (0.1, 60.0),
-    "room_temp_C": (2.0, 1800.0),
-    "room_rh_pct": (2.0, 1800.0),
-    "pressure_hPa": (10.0, 3600.0),
-    "light_lux": (10.0, 600.0),
-}
-_SIMPLE_HORIZON_S = 120.0  # a signal nobody has studied here
-
-
-def _plans() -> dict[str, Plan]:
-    plans = {plan.signal: plan for plan in _TRAINED}
-    for row in SIGNALS.values():
-        grid_s, horizon_s = _SIMPLE.get(row.id, (row.period_s, _SIMPLE_HORIZON_S))
-        plans.setdefault(row.id, Plan(row.id, grid_s, horizon_s))
-    return plans
-
-
-PLANS: dict[str, Plan] = _plans()
-
-
-@cache
-def node_steps(signal: str) -> Ints:
-    """(N,) gap ages in grid steps at which a signal is forecast: 1 2 3 4 6 8 12 16 24 … up to the horizon."""
-    plan = PLANS[signal]
-    last = round(plan.horizon_s / plan.grid_s)
-    powers = [2**k for k in range(last.bit_length())]
-    ladder = {1, *powers, *(3 * p // 2 for p in powers[1:])}
-    if SIGNALS[signal].kind is Kind.WAVE:
-        ladder |= set(range(1, WAVE_DENSE_STEPS + 1))
-    nodes: Ints = np.array([*sorted(n for n in ladder if n < 0.9 * last), last], np.int64)
-    nodes.setflags(write=False)
-    return nodes
-
-
-def node_ages_s(signal: str) -> Floats:
-    """(N,) the same ages in seconds."""
-    return node_steps(signal).astype(np.float64) * PLANS[signal].grid_s
 
 
 def to_grid(times_us: Times, values: Floats, end_us: int, grid_s: float, steps: int = CONTEXT_STEPS) -> Floats:

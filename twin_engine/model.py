@@ -8,46 +8,32 @@ method's name says which. Forecasts are causal and deterministic. How far to tru
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from device.signals import SIGNALS
-from twin_engine.baselines import NAMES, Ridge, laplace, simple, stack
-from twin_engine.features import (
-    CONTEXT_STEPS,
-    PLANS,
-    SLOTS,
-    Population,
-    Prepared,
-    node_ages_s,
-    node_steps,
-    prepare,
-    slot_series,
-)
+from twin_engine.baselines import NAMES, Ridge, stack
+from twin_engine.features import CONTEXT_STEPS, SLOTS, Population, Prepared, prepare, slot_series
 from twin_engine.messages import Floats
+from twin_engine.plans import PLANS, node_ages_s, node_steps
+from twin_engine.simple import laplace, simple
+from twin_engine.weightfile import FORMAT, WEIGHTS, ModelError, Trained, read_metadata, read_signal
 
 if TYPE_CHECKING:
     from twin_engine.network import LstmVae
 
+__all__ = ["LEVELS", "METHOD", "Context", "Forecast", "Generator", "ModelError"]
+
 LEVELS: tuple[float, ...] = (0.01, 0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99)
 METHOD = "lstm-vae"
-WEIGHTS = Path(__file__).parent / "weights"
-METADATA = "metadata.json"
-FORMAT = 1
 SCORE_LEVELS = np.linspace(0.0025, 0.9975, 200)  # of the held-out people's residuals, kept at each age
 _LOW, _MID, _HIGH = (LEVELS.index(level) for level in (0.05, 0.5, 0.95))
 _LATENTS = 32  # samples of z a context, half of them the mirror image of the other half
 _RATTLES = 8  # evenly spaced quantiles of the noise around each
-
-
-class ModelError(RuntimeError):
-    """The weights are missing, altered, or not of this program; nothing can be synthesised with them."""
 
 
 @dataclass(frozen=True)
@@ -81,26 +67,12 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class _Trained:
-    """One signal's weights and what validation said about them."""
-
-    network: LstmVae
-    ridge: Ridge
-    gate: tuple[str, ...]  # (N,) METHOD or the name of the baseline whose centre was better on validation
-    scores: Floats  # (N, len(SCORE_LEVELS)) sorted
-
-    @property
-    def method(self) -> str:
-        return max(sorted(set(self.gate)), key=self.gate.count)
-
-
-@dataclass(frozen=True)
 class Generator:
     """Forecasts every signal of the table. Make one with :meth:`load`; it may be shared by threads."""
 
     population: Population
     metadata: dict[str, Any] = field(repr=False)
-    _trained: dict[str, _Trained] = field(repr=False)
+    _trained: dict[str, Trained] = field(repr=False)
 
     @classmethod
     def load(cls, path: Path | None = None, threads: int = 1) -> Generator:
@@ -115,7 +87,7 @@ class Generator:
         metadata = read_metadata(folder)
         try:
             population = Population(**metadata["population"])
-            trained = {signal: _load_signal(folder, signal, entry) for signal, entry in metadata["signals"].items()}
+            trained = {signal: read_signal(folder, signal, entry) for signal, entry in metadata["signals"].items()}
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"expected weights of format {FORMAT} in {folder}, got {error!r}; retrain them") from error
         return cls(population, metadata, trained)
@@ -212,56 +184,6 @@ def gated(quantiles: Floats, bases: Floats, gate: Sequence[str]) -> Floats:
         if name != METHOD:
             moved[:, n] += bases[:, n, NAMES.index(name), None] - quantiles[:, n, _MID, None]
     return moved
-
-
-def read_metadata(folder: Path) -> dict[str, Any]:
-    """The metadata beside the weights in `folder`. Raises ModelError where there are none of this format."""
-    path = folder / METADATA
-    try:
-        metadata = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ModelError(f"expected model metadata at {path}, got {error}; run `everbeat train`") from error
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise ModelError(f"expected model metadata of format {FORMAT} at {path}, got another; run `everbeat train`")
-    return metadata
-
-
-def plan_of(signal: str) -> dict[str, Any]:
-    """What weights depend on besides their training; stored with them and compared on loading."""
-    return asdict(PLANS[signal]) | {"nodes": len(node_steps(signal)), "context_steps": CONTEXT_STEPS}
-
-
-def _load_signal(folder: Path, signal: str, entry: dict[str, Any]) -> _Trained:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    path = folder / str(entry["file"])
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"expected weights of {signal} at {path}, got {error}; run `everbeat train`") from error
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != entry["sha256"]:
-        raise ModelError(f"expected SHA-256 {entry['sha256']} of {path}, got {digest}; the weights are not used")
-    if entry["plan"] != plan_of(signal):
-        raise ModelError(f"expected weights of {signal} for {plan_of(signal)}, got {entry['plan']}; retrain them")
-    try:
-        return _restore(signal, load(data), tuple(entry["gate"]))
-    except (SafetensorError, RuntimeError) as error:
-        raise ModelError(f"expected the tensors of an LSTM-VAE in {path}, got {error}; retrain them") from error
-
-
-def _restore(signal: str, tensors: dict[str, Any], gate: tuple[str, ...]) -> _Trained:
-    import torch
-
-    from twin_engine.network import LstmVae
-
-    parts = {name: tensors.pop(name).numpy().astype(np.float64) for name in list(tensors) if "net." not in name}
-    state = {name.removeprefix("net."): tensor for name, tensor in tensors.items()}
-    network = LstmVae(torch.tensor(node_steps(signal)), state["horizon_scale"])
-    network.load_state_dict(state)
-    ridge = Ridge(parts["ridge.weights"], parts["ridge.centre"], parts["ridge.intercept"])
-    return _Trained(network.eval(), ridge, gate, parts["scores"])
 
 
 def _sample(network: LstmVae, prepared: Prepared, bases: Floats, seeds: Sequence[int]) -> Floats:

@@ -161,8 +161,7 @@ class Engine:
         made = any(story.changed for story in stories.values())
         if not (had_records or made or beat or work.orders):
             return
-        touched = [self._gate.session(sid) for sid in self._gate.changed]
-        work.sessions = self._gate.take_changed()
+        work.sessions, touched = self._gate.take_changed()
         for session in touched:
             receipt = session.opener.make_receipt(session.seen.upto, session.seen.extra, now_ms)
             work.orders.append(Order(session.opener.device, "receipt", session.opener.sid.hex(), receipt))
@@ -218,7 +217,7 @@ class Engine:
         match record:
             case RawEvent():
                 sealed = (record.id, record.device, record.body, record.enqueued_ms)
-                proven = self._gate.check(*sealed, self._recipients.private)
+                proven = self._gate.check(*sealed, lambda kid: self._recipients.private(record.device, kid))
                 if proven is not None:
                     self._proven(record, proven, work, stories)
                 elif not _is_open_record(record.body):

@@ -30,7 +30,6 @@ class Session:
 
     opener: Opener
     seen: IntervalSet
-    newest_frame_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +43,13 @@ class Proven:
 
 
 class Gate:
-    """All sessions of a shard. `changed` names those to be stored with the next commit."""
+    """All sessions of a shard, by device and session id: a device can neither use nor occupy another one's."""
 
     def __init__(self, trust: Trust, master: MasterKey, stored: dict[bytes, bytes]) -> None:
         self._trust = trust
         self._master = master
-        self._sessions = {sid: _thaw(master, sid, blob) for sid, blob in stored.items()}
-        self.changed: set[bytes] = set()
-
-    def session(self, sid: bytes) -> Session:
-        """A session that is known to be there."""
-        return self._sessions[sid]
+        self._sessions = {name: _thaw(master, name, blob) for name, blob in stored.items()}
+        self._changed: set[bytes] = set()
 
     def check(
         self,
@@ -66,14 +61,16 @@ class Gate:
     ) -> Proven | None:
         """The proven frame in `body`, or None where it is an open record or was counted before.
 
-        `record_id` is its place in the raw stream, `device` whom the hub authenticated. Raises Rejected or FrameError; then nothing was changed.
+        `record_id` is its place in the raw stream, `device` whom the hub authenticated. Raises Rejected or FrameError;
+        then nothing was changed.
         """
         header = parse_header(body)
         if header.is_open:
             self._open(device, body, header.sid, now_ms, recipient_key)
             return None
-        session = self._sessions.get(header.sid)
-        if session is None or session.opener.device != device:
+        name = _name(device, header.sid)
+        session = self._sessions.get(name)
+        if session is None:
             raise Rejected(
                 "unknown-session",
                 f"a session that {device} opened",
@@ -89,15 +86,15 @@ class Gate:
                 f"expected frame {seq} of epoch {session.opener.epoch}, got {frame.seq} of {frame.epoch}; refused"
             )
         session.seen.add(seq)
-        session.newest_frame_ms = max(session.newest_frame_ms, frame.device_time_ms)
-        self.changed.add(header.sid)
+        self._changed.add(name)
         return Proven(session, seq, frame, _leaf(record_id, session, seq, body))
 
-    def take_changed(self) -> dict[bytes, bytes]:
-        """sid -> wrapped session, for the commit; what was changed counts as stored from here on."""
-        out = {sid: _freeze(self._master, sid, self._sessions[sid]) for sid in self.changed}
-        self.changed.clear()
-        return out
+    def take_changed(self) -> tuple[dict[bytes, bytes], list[Session]]:
+        """(name -> wrapped session, the sessions) to be stored with the next commit; they count as stored from here."""
+        sessions = [self._sessions[name] for name in self._changed]
+        out = {name: _freeze(self._master, name, self._sessions[name]) for name in self._changed}
+        self._changed.clear()
+        return out, sessions
 
     def _open(
         self,
@@ -108,13 +105,14 @@ class Gate:
         recipient_key: Callable[[bytes], X25519PrivateKey | None],
     ) -> None:
         """A new session. One that is known stays as it is, so a replayed open record resets nothing."""
-        if sid in self._sessions:
+        name = _name(device, sid)
+        if name in self._sessions:
             return
         opener = accept_open_record(
             body, trust=self._trust, recipient_key=recipient_key, hub_device_id=device, now_ms=now_ms
         )
-        self._sessions[sid] = Session(opener, IntervalSet())
-        self.changed.add(sid)
+        self._sessions[name] = Session(opener, IntervalSet())
+        self._changed.add(name)
 
 
 def is_live(session: Session) -> bool:
@@ -122,16 +120,19 @@ def is_live(session: Session) -> bool:
     return session.opener.lane is Lane.LIVE
 
 
+def _name(device: str, sid: bytes) -> bytes:
+    return device.encode() + b"|" + sid
+
+
 def _leaf(record_id: str, session: Session, seq: int, body: bytes) -> bytes:
     opener = session.opener
     return record_leaf(record_id, opener.device, opener.epoch, int(opener.lane), seq, ciphertext_hash(body))
 
 
-def _freeze(master: MasterKey, sid: bytes, session: Session) -> bytes:
-    state = cbor2.dumps([session.opener.to_bytes(), session.seen.to_json(), session.newest_frame_ms])
-    return master.wrap(state, _CONTEXT + sid)
+def _freeze(master: MasterKey, name: bytes, session: Session) -> bytes:
+    return master.wrap(cbor2.dumps([session.opener.to_bytes(), session.seen.to_json()]), _CONTEXT + name)
 
 
-def _thaw(master: MasterKey, sid: bytes, blob: bytes) -> Session:
-    opener, seen, newest = cbor2.loads(master.unwrap(blob, _CONTEXT + sid))
-    return Session(Opener.from_bytes(opener), IntervalSet.from_json(seen), newest)
+def _thaw(master: MasterKey, name: bytes, blob: bytes) -> Session:
+    opener, seen = cbor2.loads(master.unwrap(blob, _CONTEXT + name))
+    return Session(Opener.from_bytes(opener), IntervalSet.from_json(seen))

@@ -22,22 +22,22 @@ class Recipients:
     def __init__(self, master: MasterKey, identity: EngineIdentity, stored: dict[bytes, bytes]) -> None:
         self._master = master
         self._identity = identity
-        self._keys: dict[bytes, X25519PrivateKey] = {}
+        self._keys: dict[tuple[str, bytes], X25519PrivateKey] = {}
         self._ends_ms: dict[str, int] = {}
         for kid, blob in stored.items():
             secret, device, end_ms = cbor2.loads(master.unwrap(blob, _CONTEXT + kid))
-            self._keys[kid] = recipient_from_bytes(secret)
+            self._keys[device, kid] = recipient_from_bytes(secret)
             self._ends_ms[device] = max(end_ms, self._ends_ms.get(device, 0))
 
-    def private(self, kid: bytes) -> X25519PrivateKey | None:
-        """The private key of that name, or None where it was destroyed or never ours."""
-        return self._keys.get(kid)
+    def private(self, device: str, kid: bytes) -> X25519PrivateKey | None:
+        """The private key that `device` was told to seal to, or None where it was destroyed or never hers."""
+        return self._keys.get((device, kid))
 
     def create(self, device: str, now_ms: int) -> tuple[Recipient, bytes, bytes]:
         """(signed public key for the device, kid, wrapped private key for the store)."""
         kid, key = create_recipient_key()
         recipient = sign_recipient(self._identity, key.public_key().public_bytes_raw(), device_id=device, now_ms=now_ms)
-        self._keys[kid] = key
+        self._keys[device, kid] = key
         self._ends_ms[device] = recipient.not_after_ms
         stored = cbor2.dumps([recipient_to_bytes(key), device, recipient.not_after_ms])
         return recipient, kid, self._master.wrap(stored, _CONTEXT + kid)

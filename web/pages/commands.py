@@ -28,7 +28,7 @@ class Face:
     """What a button shows now."""
 
     label: str
-    pending: bool
+    pending: bool  # sent, not yet answered
     disabled: bool
     note: str  # "" or why the last press failed
 
@@ -41,6 +41,7 @@ BUTTONS = (
            kinds=("refused",)),
     Button("btn-identify", "Identify device", "identify", "The device answers, and blinks where it has a light"),
 )  # fmt: skip
+WAITING = "Waiting for the device"
 _BY_ID = {b.id: b for b in BUTTONS}
 
 
@@ -71,7 +72,8 @@ def face(row: Button, live: dict[str, Any], asked: dict[str, Any]) -> Face:
     missing = bool(row.signal) and not any(str(c).startswith(row.signal) for c in live.get("signals", ()))
     note = f"{row.label}: the device did not answer." if row.id in live.get("failed", ()) else ""
     label = row.label_out if is_out(row, live) else row.label
-    return Face(label, pending, missing or not live.get("connected", False), note)
+    disabled = pending or missing or not live.get("connected", False)
+    return Face(WAITING if pending else label, pending, disabled, note)
 
 
 def _not_yet_seen(row: Button, live: dict[str, Any], asked: dict[str, Any]) -> bool:

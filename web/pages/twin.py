@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 PATIENT_PREFIX = "/patient/"
 SWEEP_S = 20
+COMMAND, PENDING = "eb-command", "eb-pending"  # classes of a button, and of one that waits for its answer
 THEME = {
     "fontFamily": '"Inter", system-ui, "Segoe UI", sans-serif',
     "primaryColor": "cyan",
@@ -53,8 +54,7 @@ def layout(settings: WebSettings) -> dmc.MantineProvider:
 
 def _demo_bar() -> list[Any]:
     buttons = [
-        dmc.Button(b.label, id=b.id, size="xs", variant="default", disabled=True, className="eb-command")
-        for b in BUTTONS
+        dmc.Button(b.label, id=b.id, size="xs", variant="default", disabled=True, className=COMMAND) for b in BUTTONS
     ]
     return [
         html.H2("Demo: commands to the device"),
@@ -90,15 +90,22 @@ def register(app: Dash, feed: Feed, relay: Relay) -> None:
 
     @app.callback(
         Output("command-note", "children"),
-        [Output(b.id, prop) for b in BUTTONS for prop in ("children", "loading", "disabled")],
+        [Output(b.id, prop) for b in BUTTONS for prop in ("children", "className", "disabled")],
         Input("link", "live"),
         Input("link", "asked"),
         prevent_initial_call=True,
     )  # type: ignore[untyped-decorator]  # dash is untyped
-    def show(live: dict[str, Any] | None, asked: dict[str, Any] | None) -> tuple[str, list[Any]]:
+    def show(live: dict[str, Any] | None, asked: dict[str, Any] | None) -> list[Any]:
         faces = [face(row, live or {}, asked or {}) for row in BUTTONS]
         note = " ".join(f.note for f in faces if f.note)
-        return note, [value for f in faces for value in (f.label, f.pending, f.disabled)]
+        return [
+            note,
+            *(
+                value
+                for f in faces
+                for value in (f.label, f"{COMMAND} {PENDING}" if f.pending else COMMAND, f.disabled)
+            ),
+        ]
 
 
 def patient_of(path: str) -> str:

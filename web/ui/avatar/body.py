@@ -27,7 +27,7 @@ _STATURES = {"tall": "maxheight", "short": "minheight"}
 _SEXES = {"male": "", "female": "_female"}  # suffix of a morph's name
 
 _ARM_DOWN_DEG = 15.0  # from MakeHuman's A-pose
-_TWIST_DEG = 78.0  # palms to the front: the anatomical position, and the electrodes in sight
+_TWIST_DEG = -64.0  # palms to the front: the anatomical position, and the electrodes in sight
 _LEG_IN_DEG = 4.5
 _STATURE = 0.4  # of the target, which alone would make giants of 2.5 m
 _DM = 0.1  # metres

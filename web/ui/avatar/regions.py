@@ -99,33 +99,33 @@ def _palmar(body: Body, normals: Floats) -> Floats:
 
 
 def _chest(body: Body, normals: Floats) -> Floats:
-    """The front of the rib cage, where chest electrodes and a breathing belt sit."""
-    low, high = body.joints["spine02"][1] - 0.03, body.joints["neck01"][1] - 0.085
-    y, x = body.vertices[:, 1], np.abs(body.vertices[:, 0])
+    """A rounded field over the front of the rib cage, where chest electrodes and a breathing belt sit."""
+    middle = body.joints["spine01"][1] + 0.015
+    x, y = body.vertices[:, 0] / 0.128, (body.vertices[:, 1] - middle) / 0.105
     arms = body.weight("upperarm01.L", "upperarm01.R")
-    height = _ramp(y, low, low + 0.07) * (1 - _ramp(y, high - 0.03, high + 0.01))
-    return np.asarray(height * _ramp(normals[:, 2], 0.0, 0.45) * (1 - _ramp(x, 0.125, 0.17)) * (1 - arms))
+    round_field = 1 - _ramp((np.abs(x) ** 2.6 + np.abs(y) ** 2.6) ** (1 / 2.6), 0.85, 1.15)
+    return np.asarray(round_field * _ramp(normals[:, 2], -0.1, 0.25) * (1 - arms))
 
 
 def _brow(body: Body) -> Floats:
     """Corrugator supercilii: above the inner half of each brow."""
-    return _along(body, "brow", 0.0075)
+    return _along(body, "brow", 0.0068, 0.0042)
 
 
 def _cheek(body: Body) -> Floats:
     """Zygomaticus major: from the corner of the mouth up to the cheekbone."""
-    return _along(body, "cheek", 0.0135)
+    return _along(body, "cheek", 0.0062, 0.0100)
 
 
-def _along(body: Body, muscle: str, radius_m: float) -> Floats:
-    """1 on the skin within `radius_m` of the muscle's line, falling to 0 at 1.5 radii."""
+def _along(body: Body, muscle: str, start_m: float, end_m: float) -> Floats:
+    """1 on the skin along the muscle's line; its half width goes from `start_m` to `end_m`."""
     start, end = muscle_line(body, muscle)
     out = np.zeros(len(body.vertices))
     for _, sign in _SIDES:
         a, b = start * [sign, 1, 1], end * [sign, 1, 1]
         t = np.clip((body.vertices - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
         away = np.linalg.norm(body.vertices - a - t[:, None] * (b - a), axis=1)
-        out = np.maximum(out, 1 - _ramp(away, radius_m, 1.5 * radius_m))
+        out = np.maximum(out, 1 - _ramp(away / (start_m + (end_m - start_m) * t), 0.6, 1.6))
     return out
 
 

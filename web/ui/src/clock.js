@@ -4,7 +4,7 @@
 
 const WINDOW_S = 30;
 const JUMP_S = 3; // further off than this is a hole (sleep, reconnect), not drift
-const SLEW = 0.08; // at most 8 % faster or slower than true
+const SLEW = 0.1; // at most 10 % faster or slower than true
 
 export class EngineClock {
   #seen = []; // [local s, offset s]

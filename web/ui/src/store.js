@@ -9,6 +9,7 @@ import {bodyWords, lookOf, orderChannels, organRate, sampleAt} from './view.js';
 import {KIND, decode} from './wire.js';
 
 const TICK_MS = 250;
+const PAUSE_S = 0.8; // without a word for this long the view stands, so that it does not outrun the samples it has
 const STALE_S = 2; // without a word from the server for this long the page says so; words come every 250 ms
 const MAX_EVENTS = 100;
 const DEFAULT_LAG_S = 4.5;
@@ -130,11 +131,11 @@ class Store {
     return this.status?.view_lag_s ?? DEFAULT_LAG_S;
   }
 
-  /** {t, moving}: the view time now (Unix s). It stands while there is nothing to draw on. */
+  /** {t, moving}: the view time now (Unix s), and whether the page is current. It stands while nothing comes. */
   frame() {
     const now = local();
     const moving = ['live', 'reconnecting'].includes(this.connection().state);
-    const t = moving ? this.clock.advance(this.engine.now(now) - this.lag, now) : this.clock.hold(now);
+    const t = moving && now - this.lastWord < PAUSE_S ? this.clock.advance(this.engine.now(now) - this.lag, now) : this.clock.hold(now);
     return {t, moving};
   }
 

@@ -189,11 +189,11 @@ export class Sweep {
         g.fillStyle = this.hatch;
         g.fillRect(x0, top, x1 - x0, height);
         const says = `WITHHELD${row.reason ? `: ${row.reason}` : ''}`;
-        if (mark.open || x1 - x0 > 70 * ratio) this.#text(says, x0, x1, mark, top + height / 2, '#dbe5ee', 11);
+        this.#text(says, x0, x1, mark, top + height / 2, '#dbe5ee', 11);
       }
       if (mark.kind === 'missing') {
         lineAcross(g, x0, x1, top + height / 2, ratio);
-        if (x1 - x0 > 66 * ratio) this.#text('NO DATA', x0, x1, mark, top + height / 2 - 9 * ratio, DIM, 10);
+        this.#text('NO DATA', x0, x1, mark, top + height / 2 - 9 * ratio, DIM, 10);
       }
     }
   }
@@ -213,26 +213,22 @@ export class Sweep {
       g.lineTo(x1, y);
       g.lineTo(x1, y - 4 * ratio);
       g.stroke();
-      if (x1 - Math.max(0, x0) > 100 * ratio) this.#text('REVISED', x0, x1, mark, y - 7 * ratio, '#b9c8d6', 9);
+      this.#text('REVISED', x0, x1, mark, y - 7 * ratio, '#b9c8d6', 9);
     }
   }
 
-  /** Words at the start of a mark, clear of the ticks at the left edge, inside the mark unless it may still grow. */
+  /** Words at the start of a mark, clear of the ticks at the left edge; none where the mark is too short for them. */
   #text(text, x0, x1, mark, y, color, size) {
     const {g, ratio} = this;
     const x = Math.max(x0 + 8 * ratio, TICKS_PX * ratio);
-    g.save();
-    g.beginPath();
-    g.rect(x0, 0, (mark.open ? this.width : x1) - x0, this.height);
-    g.clip();
     g.font = `600 ${size * ratio}px "Inter", system-ui, sans-serif`;
+    if (!mark.open && x + g.measureText(text).width + 4 * ratio > x1) return;
     g.textBaseline = 'middle';
     g.lineWidth = 3 * ratio;
     g.strokeStyle = PAPER;
     g.strokeText(text, x, y);
     g.fillStyle = color;
     g.fillText(text, x, y);
-    g.restore();
   }
 }
 

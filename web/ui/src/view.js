@@ -34,8 +34,8 @@ export function sampleAt(series, t, periodS) {
   };
 }
 
-/** "0.12–0.34 µV": the central 90 %, in the look's unit. */
-export const rangeText = (sample, look) => `${number(sample.lower, look)}–${number(sample.upper, look)} ${look.unit}`.trim();
+/** "0.12–0.34": the central 90 %, in the look's unit. */
+export const rangeText = (sample, look) => `${number(sample.lower, look)}–${number(sample.upper, look)}`;
 
 /** For the 3D body: {regions, air}, words {provenance, confidence, activity, label, text, provenanceText, color} by
  * region of the body and, for the room's sensors, by channel. */

@@ -27,6 +27,12 @@ function digits(shown, look) {
   return look.digits;
 }
 
+/** A scale's end, without idle zeros. */
+export function tick(value, look) {
+  if (!Number.isFinite(value)) return '';
+  return String(Number((value * look.factor).toPrecision(4))).replace('-', '−');
+}
+
 export const percent = (confidence) => `${Math.round(confidence * 100)} %`;
 
 /** hh:mm:ss of a Unix time in the viewer's zone. */

@@ -4,7 +4,7 @@ import PropTypes from 'prop-types';
 import {clockTime} from '../words.js';
 import {useStore} from './hooks.js';
 
-const GLYPHS = {info: '·', warning: '**', alarm: '***'};
+const GLYPHS = {info: '·', warning: '!', alarm: '!!'};
 
 /** The newest events, one a line. */
 function EventLog({id, limit = 40}) {

@@ -59,6 +59,7 @@ function write(s, channel, tile) {
 /** What made the value, whether its confidence is still being learnt, and when the sensor last spoke. */
 function footText(s, channel, sample, info, live) {
   if (!live) return `not current: last shown ${clockTime(s.view.t)}`;
+  if (sample.provenance === 'quarantined') return 'raw reading, distrusted; range: the twin\'s estimate';
   const parts = [];
   if (sample.provenance === 'measured') parts.push(sample.revised ? 'sensor, delivered late' : 'sensor');
   else {

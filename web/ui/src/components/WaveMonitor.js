@@ -6,7 +6,7 @@ import {Scale} from '../scale.js';
 import {store} from '../store.js';
 import {Sweep} from '../sweep.js';
 import {lookOf} from '../view.js';
-import {badge, clockTime, number, percent} from '../words.js';
+import {badge, clockTime, number, percent, tick} from '../words.js';
 import {mark, put, useStore, useTick} from './hooks.js';
 
 const FRAME_MS = 1000 / 40; // a sweep needs no more; the 3D body does
@@ -58,8 +58,8 @@ function writeRows(s, box) {
     put(row.querySelector('.eb-row-value'), number(sample.value, look));
     put(row.querySelector('.eb-word'), badge(sample.provenance));
     put(row.querySelector('.eb-row-sure'), ['synthesised', 'predicted'].includes(sample.provenance) ? `${percent(sample.confidence)} sure` : '');
-    put(row.querySelector('.eb-tick-high'), scale ? number(scale.high, look) : '');
-    put(row.querySelector('.eb-tick-low'), scale ? number(scale.low, look) : '');
+    put(row.querySelector('.eb-tick-high'), scale ? tick(scale.high, look) : '');
+    put(row.querySelector('.eb-tick-low'), scale ? tick(scale.low, look) : '');
   }
 }
 

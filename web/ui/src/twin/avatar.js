@@ -6,6 +6,7 @@ import * as THREE from 'three';
 import { GLTFLoader } from 'three/examples/jsm/loaders/GLTFLoader.js';
 import { REGIONS } from './regions.js';
 
+const LEVELS = 64;
 const MOVING = ['breath', 'zygomaticus', 'corrugator'];
 const ADULT_AGE = 25;
 const DEFAULT_PATIENT = { sex: 'male', age: 40, heightCm: 176, weightKg: 76 };
@@ -40,6 +41,7 @@ class Avatar {
     this.masks = readMasks(meshes.body.geometry);
     this.fits = { thorax: identityFit(), skull: identityFit() };
     this.height = 0;
+    this.body.index = topDown(this.body.index, this.rest);
     for (const part of Object.values(this.parts)) part.geometry = toGeometry(part);
     this.setPatient(DEFAULT_PATIENT);
   }
@@ -96,6 +98,8 @@ class Avatar {
 
   /** Puts positions on, with new normals, and fits organs and anchors to them. */
   wear(positions, metres) {
+    this.positions = positions;
+    this.height = metres;
     const geometry = this.body.geometry;
     geometry.getAttribute('position').copyArray(positions).needsUpdate = true;
     geometry.computeVertexNormals();
@@ -104,10 +108,27 @@ class Avatar {
       geometry.getAttribute(`move${i}`).copyArray(this.body.morphs[name].map((x) => x * factor)).needsUpdate = true;
     });
     geometry.computeBoundingSphere();
-    geometry.computeBoundingBox();
-    this.positions = positions;
-    this.height = metres;
+    this.levels = this.readLevels();
     for (const frame of Object.keys(this.fits)) this.fits[frame] = this.fit(this.frames[frame]);
+  }
+
+  /** For each 64th of the body's height from the top: how many indices lie above it. */
+  readLevels() {
+    const { index } = this.body;
+    const ends = new Uint32Array(LEVELS + 1);
+    for (let f = 0; f < index.length; f += 3) {
+      const y = Math.max(...[0, 1, 2].map((i) => this.positions[3 * index[f + i] + 1]));
+      const level = Math.min(LEVELS, Math.max(0, Math.floor((1 - y / this.height) * LEVELS)));
+      ends[level] = Math.max(ends[level], f + 3);
+    }
+    for (let i = 1; i <= LEVELS; i += 1) ends[i] = Math.max(ends[i], ends[i - 1]);
+    return ends;
+  }
+
+  /** Draws the body's faces down to `low` m only (null: all of it); the lens need not pay for legs it cannot see. */
+  drawDownTo(low) {
+    const level = low === null ? LEVELS : Math.min(LEVELS, Math.max(0, Math.ceil((1 - low / this.height) * LEVELS)));
+    this.body.geometry.setDrawRange(0, low === null ? Infinity : this.levels[level]);
   }
 
   /** Scale and offset on each axis that lead from the base body's frame to this body's. */
@@ -225,6 +246,14 @@ function sexAndAge(sex, age) {
     old: Math.min(1, Math.max(0, (years - ADULT_AGE) / 60)),
     child: Math.min(1, Math.max(0, (18 - years) / 8)),
   };
+}
+
+/** The faces of `index`, highest first. */
+function topDown(index, positions) {
+  const faces = Array.from({ length: index.length / 3 }, (_, i) => i);
+  const height = faces.map((f) => positions[3 * index[3 * f] + 1]);
+  faces.sort((a, b) => height[b] - height[a] || a - b);
+  return Uint32Array.from(faces.flatMap((f) => [index[3 * f], index[3 * f + 1], index[3 * f + 2]]));
 }
 
 function add(out, delta, share) {

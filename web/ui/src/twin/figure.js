@@ -11,9 +11,9 @@ export const IDLE_BREATH = 14;
 const ORGANS = {
   lung_l: { frame: 'thorax', colour: '#5fe3cf', order: 3, make: (hex, f) => lungMaterial(hex, f) },
   lung_r: { frame: 'thorax', colour: '#5fe3cf', order: 3, make: (hex, f) => lungMaterial(hex, f) },
-  airways: { frame: 'thorax', colour: '#7fd6e6', order: 2, make: (hex) => organMaterial(hex, { gain: 0.42 }) },
+  airways: { frame: 'thorax', colour: '#79dcd2', order: 2, make: (hex) => organMaterial(hex, { gain: 0.8 }) },
   heart: { frame: 'thorax', colour: '#ff5d6c', order: 2, make: (hex) => organMaterial(hex, { tissue: true }) },
-  brain: { frame: 'skull', colour: '#b9d3e6', order: 2, make: (hex) => organMaterial(hex, { gain: 0.26, moves: 0 }) },
+  brain: { frame: 'skull', colour: '#b9d3e6', order: 2, make: (hex) => organMaterial(hex, { gain: 0.15, moves: 0 }) },
 };
 
 /** Meshes of the avatar under one group, with `update` and `dispose`. */
@@ -35,6 +35,7 @@ export class Figure {
       const organ = mesh(avatar.parts[name].geometry, row.make(row.colour, avatar.fissures[name] ?? []), row.order);
       organ.userData.frame = row.frame;
       organ.matrixAutoUpdate = false;
+      organ.frustumCulled = true;
       this.organs[name] = organ;
       this.group.add(organ);
     }
@@ -78,7 +79,7 @@ export class Figure {
     }
     for (const part of [left, right, airways]) if (part) part.material.uniforms.uMove.value.x = air;
     for (const lung of [left, right]) if (lung) lung.material.uniforms.uGain.value = 0.85 + 0.35 * air;
-    if (brain) brain.material.uniforms.uGain.value = 0.26 * (1 + this.states.head.activity);
+    if (brain) brain.material.uniforms.uGain.value = 0.15 * (1 + 2 * this.states.head.activity);
     const effort = (name) => {
       const { activity, mode } = this.states[name];
       return unit(activity) * (mode[0] + mode[1]);
@@ -86,12 +87,14 @@ export class Figure {
     this.moves.set(still ? 0 : 0.75 * air, 0.7 * effort('cheek'), 0.8 * effort('brow'));
   }
 
-  /** For the lens on the face: without the brain, which would hide what the face shows. */
-  withoutBrain(draw) {
+  /** Draws for the lens: what lies below `low` m is left out, and on the face the brain, which would hide it. */
+  forLens(low, faceOnly, draw) {
     const { brain } = this.organs;
-    if (brain) brain.visible = false;
+    if (brain) brain.visible = !faceOnly;
     this.skin.material.uniforms.uLens.value = 1;
+    this.avatar.drawDownTo(low);
     draw();
+    this.avatar.drawDownTo(null);
     this.skin.material.uniforms.uLens.value = 0;
     if (brain) brain.visible = true;
   }

@@ -11,9 +11,9 @@ export function plan(size, count, wantsLens) {
   const rows = Math.ceil(count / 2);
   const strip = narrow && count ? Math.min(size.height * 0.48, rows * 66 + (rows - 1) * GAP + 2 * MARGIN) : 0;
   const stage = { width: size.width, height: size.height - strip };
-  const gutter = narrow ? 8 : Math.min(196, Math.max(138, size.width * 0.235));
-  const wanted = narrow ? Math.min(size.width * 0.36, stage.height * 0.34) : Math.min(gutter + 50, stage.height * 0.3);
-  const lensSize = wantsLens ? Math.round(Math.min(264, Math.max(84, wanted))) : 0;
+  const gutter = narrow ? 8 : Math.min(230, Math.max(138, size.width * 0.235));
+  const wanted = narrow ? Math.min(size.width * 0.36, stage.height * 0.34) : Math.min(gutter + Math.max(50, size.width * 0.09), stage.height * 0.3);
+  const lensSize = wantsLens ? Math.round(Math.min(340, Math.max(84, wanted))) : 0;
   const lens = { x: Math.round(size.width - MARGIN - lensSize), y: MARGIN, size: lensSize };
   return { narrow, gutter, stage, lens };
 }

@@ -74,6 +74,11 @@ export class Lens {
     this.settled = true;
   }
 
+  /** Height m below which the lens sees nothing. */
+  lowest() {
+    return this.focus.y - this.half * 1.5;
+  }
+
   /** Screen position, CSS px, of a point of the world as the lens shows it; null where it shows it not. */
   project(point) {
     const p = point.clone().project(this.eye);

@@ -91,9 +91,10 @@ export function bodyMaterial(moves) {
         float line = 1.0 - smoothstep(edge * 0.8, edge * 2.0, abs(mask - 0.5));
         vec3 colour = uColour[i];
         float lift = 1.0 + 0.6 * level.z;
+        float veil = i == 6 ? 0.34 : 1.0; // the chest's glow must not drown the organs behind it
 
         if (mode.x > 0.004) { // measured: steady light, brighter with activity
-          float solid = soft * (0.16 + 0.62 * level.y + 0.5 * rim) + 0.30 * line;
+          float solid = soft * (0.16 + 0.55 * level.y + 0.4 * rim) * veil + 0.42 * line;
           glow += colour * solid * mode.x * lift;
         }
         if (mode.y > 0.004) { // synthesised: slow dashes; contrast falls and grain rises as confidence falls
@@ -105,13 +106,13 @@ export function bodyMaterial(moves) {
           float grain = hash(floor(px / 1.5) + floor(uTime * 7.0));
           float made = dash * mix(0.30, 0.85, level.x) * mix(step(0.45, grain), 1.0, level.x);
           float broken = line * step(0.45, fract(across / 9.0 + uTime * 0.35));
-          glow += colour * (inside * (made * (0.65 + 0.5 * level.y) + 0.035) + broken * 0.55) * mode.y * lift;
+          glow += colour * (inside * (made * (0.65 + 0.5 * level.y) + 0.035) * (0.35 + 0.65 * veil) + broken * 0.55) * mode.y * lift;
         }
         if (mode.z > 0.004) { // quarantined: crossed hatch in alarm amber, not in the channel's colour
           vec2 cross2 = abs(fract(vec2(px.x + px.y, px.x - px.y) / 8.0) - 0.5);
           float hatch = max(smoothstep(0.30, 0.44, cross2.x), smoothstep(0.30, 0.44, cross2.y));
           float pulse = 0.75 + 0.25 * sin(uTime * 2.4);
-          glow += vec3(1.0, 0.42, 0.22) * (inside * hatch * 0.42 + line * 1.1 * pulse) * mode.z * lift;
+          glow += vec3(1.0, 0.42, 0.22) * (inside * hatch * 0.42 * (0.35 + 0.65 * veil) + line * 1.1 * pulse) * mode.z * lift;
         }
         // withheld: cut out, only its border is left
         skin *= 1.0 - 0.93 * inside * mode.w;
@@ -124,17 +125,18 @@ export function bodyMaterial(moves) {
         float facing = clamp(dot(n, v), 0.0, 1.0);
         float rim = pow(1.0 - facing, 2.4);
         rim *= mix(0.55, 1.0, smoothstep(0.0, 0.16, facing)); // the last pixel softens the silhouette
-        float key = max(dot(n, normalize(vec3(-0.45, 0.75, 0.55))), 0.0);
+        float key = max(dot(n, normalize(vec3(-0.55, 0.70, 0.46))), 0.0);
         float high = clamp(vAt.y / uHeight, 0.0, 1.0);
 
         vec2 px = gl_FragCoord.xy / uPixel;
-        float lines = 0.80 + 0.20 * sin(vAt.y * mix(520.0, 1300.0, uLens) - uTime * 1.2);
-        float sweep = smoothstep(0.035, 0.0, abs(fract(high * 0.8 - uTime * 0.045) - 0.5));
-        float ground = mix(0.62, 1.0, smoothstep(0.0, 0.45, high));
+        float lines = 0.5 + 0.5 * sin(vAt.y * mix(430.0, 1500.0, uLens) - uTime * 1.2);
+        float sweep = smoothstep(0.03, 0.0, abs(fract(high * 0.8 - uTime * 0.045) - 0.5));
+        float ground = mix(0.70, 1.0, smoothstep(0.0, 0.5, high));
 
-        float fill = 0.035 + mix(0.085, 0.20, uLens) * key * key;
-        vec3 ink = mix(uBase * vec3(0.62, 0.86, 1.0), vec3(0.72, 0.93, 1.0), rim * 0.55);
-        float skin = (fill + mix(0.95, 0.80, uLens) * rim) * lines * ground + 0.045 * sweep * (1.0 - uLens);
+        float form = key * key;
+        float fill = mix(0.045 + 0.13 * form, 0.06 + 0.46 * form, uLens) * (0.86 + 0.14 * lines);
+        vec3 ink = mix(uBase * vec3(0.55, 0.84, 1.0), vec3(0.70, 0.93, 1.0), clamp(rim * 0.7 + 0.25 * form * uLens, 0.0, 1.0));
+        float skin = (fill + mix(1.15, 0.85, uLens) * rim * (0.93 + 0.07 * lines)) * ground + 0.04 * sweep * (1.0 - uLens);
 
         vec3 glow = vec3(0.0);
         vec4 edge0 = max(fwidth(vMask0), 0.002);

@@ -4,8 +4,10 @@
 const SOFTWARE = /swiftshader|llvmpipe|software|basic render/i;
 const DPR_STEPS = [0.5, 0.75, 1, 1.25, 1.5, 2];
 const SLOW_MS = 40; // 25 frames a second
-const FAST_MS = 19;
-const PATIENCE_FRAMES = 24;
+const FAST_MS = 17.5;
+const SLOW_SOFTWARE_MS = 85;
+const CHECK_MS = 3000;
+const PATIENCE_FRAMES = 20;
 
 /** What the browser can draw with: `{webgl, software}`. Probes with a context that is given back at once. */
 export function probe(doc = document) {
@@ -23,75 +25,67 @@ export class Governor {
   constructor({ software, reducedMotion, devicePixelRatio }) {
     this.software = software;
     this.most = Math.min(2, devicePixelRatio || 1);
-    this.dpr = software ? Math.min(1, this.most) : this.most;
+    this.steps = DPR_STEPS.filter((step) => step <= this.most && (!software || (step <= 1 && step >= 0.75)));
+    this.dpr = this.steps.at(-1) ?? this.most;
     this.minGap = reducedMotion ? 100 : software ? 33 : 0;
-    this.reducedMotion = reducedMotion;
-    this.cost = 0; // of the GPU for a frame, smoothed
+    this.cost = 0; // of a frame, smoothed: the GPU's where it is a CPU, else the time between frames
     this.last = -Infinity;
+    this.checked = -Infinity;
     this.slow = 0;
     this.fast = 0;
     this.fps = 0;
   }
 
-  /** Whether a frame is due. */
+  /** Whether a frame is due. Software rendering rests as long as it works: the page needs the CPU too. */
   due(now) {
-    return now - this.last >= Math.max(this.minGap, this.software ? 1.7 * this.cost : 0) - 3;
+    return now - this.last >= Math.max(this.minGap, this.software ? 2 * this.cost : 0) - 4;
   }
 
   /** Notes that a frame starts; gives the seconds since the last one, at most a quarter. */
   begin(now) {
     const gap = now - this.last;
     this.last = now;
-    if (gap < 2000) this.fps += (1000 / Math.max(gap, 1) - this.fps) * 0.08;
+    if (gap < 2000) this.fps += (1000 / Math.max(gap, 1) - this.fps) * 0.1;
+    if (gap < 500 && !this.software && !this.minGap) this.cost += (gap - this.cost) * 0.1;
     return Math.min(0.25, Math.max(0, gap / 1000) || 0);
   }
 
-  /** Notes what a frame cost the GPU; true where the resolution should change to `dpr`. */
+  /** Whether this frame's true cost should be measured: rarely, as the page waits for it. Software rendering only. */
+  wantsCheck(now) {
+    if (!this.software || now - this.checked < (this.cost ? CHECK_MS : 300)) return false;
+    this.checked = now;
+    return true;
+  }
+
+  /** Notes what a frame cost the renderer. */
   spent(ms) {
-    this.cost += (ms - this.cost) * 0.15;
-    this.slow = this.cost > SLOW_MS ? this.slow + 1 : 0;
+    this.cost = this.cost ? this.cost + (ms - this.cost) * 0.4 : ms;
+  }
+
+  /** True where the resolution should now change to `dpr`. */
+  adapt() {
+    const slow = this.software ? SLOW_SOFTWARE_MS : SLOW_MS;
+    this.slow = this.cost > slow ? this.slow + 1 : 0;
     this.fast = this.cost < FAST_MS ? this.fast + 1 : 0;
     if (this.slow > PATIENCE_FRAMES) return this.shift(-1);
-    if (this.fast > 6 * PATIENCE_FRAMES && !this.software) return this.shift(1);
+    if (this.fast > 12 * PATIENCE_FRAMES) return this.shift(1);
     return false;
   }
 
   shift(by) {
     this.slow = 0;
     this.fast = 0;
-    const steps = DPR_STEPS.filter((step) => step <= this.most && (!this.software || step <= 1));
-    const at = steps.reduce((best, step, i) => (Math.abs(step - this.dpr) < Math.abs(steps[best] - this.dpr) ? i : best), 0);
-    const next = steps[Math.min(steps.length - 1, Math.max(0, at + by))];
-    if (next === undefined || next === this.dpr) return false;
+    const next = this.steps[this.steps.indexOf(this.dpr) + by];
+    if (next === undefined) return false;
     this.dpr = next;
     this.cost = 0;
     return true;
   }
 }
 
-/** Measures how long the GPU takes: `mark()` after a frame, `poll(now)` gives ms once the frame is through, else null. */
-export class GpuClock {
-  constructor(gl) {
-    this.gl = gl;
-    this.fence = null;
-  }
-
-  mark(now) {
-    if (this.fence || this.gl.isContextLost()) return;
-    this.fence = this.gl.fenceSync(this.gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
-    this.started = now;
-    this.gl.flush();
-  }
-
-  poll(now) {
-    if (!this.fence || this.gl.isContextLost()) return null;
-    if (this.gl.getSyncParameter(this.fence, this.gl.SYNC_STATUS) !== this.gl.SIGNALED) return null;
-    this.drop();
-    return now - this.started;
-  }
-
-  drop() {
-    if (this.fence) this.gl.deleteSync(this.fence);
-    this.fence = null;
-  }
+/** Milliseconds until all that was asked of the GPU is done. Blocks. */
+export function settleGpu(gl) {
+  const start = performance.now();
+  gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+  return performance.now() - start;
 }

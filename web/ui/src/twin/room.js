@@ -8,7 +8,7 @@ import { Labels } from './labels.js';
 import { plan } from './layout.js';
 import { Lens, subjectOf } from './lens.js';
 import { Picking } from './picking.js';
-import { Governor, GpuClock } from './quality.js';
+import { Governor, settleGpu } from './quality.js';
 import { FACE } from './regions.js';
 import { makeStage } from './stage.js';
 
@@ -29,6 +29,8 @@ export class Room {
     root.prepend(this.canvas);
     this.governor = new Governor({ ...can, reducedMotion: this.reducedMotion, devicePixelRatio: window.devicePixelRatio });
     this.samples = can.software ? 0 : 4;
+    this.lensEvery = can.software ? 3 : 1; // frames
+    this.linesEvery_s = can.software ? 0.12 : 0;
     this.renderer = new THREE.WebGLRenderer({ canvas: this.canvas, antialias: !can.software, alpha: false, stencil: false });
     this.renderer.autoClear = false;
     this.scene = new THREE.Scene();
@@ -36,7 +38,6 @@ export class Room {
     this.scene.add(this.stage.group);
     this.camera = new Camera(this.canvas);
     this.lens = new Lens();
-    this.clock = new GpuClock(this.renderer.getContext());
     this.labels = new Labels(root, { pick: (r) => this.pick(r), point: (r) => (this.pointed = r), words: options.labels });
     this.picked = null;
     this.pointed = null;
@@ -77,18 +78,23 @@ export class Room {
   // ------------------------------------------------------------------------------------------- one frame
 
   frame(now) {
-    const cost = this.clock.poll(now);
-    if (cost !== null && this.governor.spent(cost)) this.size = { width: 0, height: 0 };
     const hidden = this.root.ownerDocument.hidden || this.offScreen || this.lost;
-    if (hidden || this.clock.fence || !this.governor.due(now)) return;
+    if (hidden || !this.governor.due(now)) return;
     const dt_s = this.governor.begin(now);
     this.time_s += dt_s;
     this.view = this.hooks.getView(now);
     this.measure();
     if (!this.size.width || !this.size.height) return;
     this.advance(dt_s);
+    const check = this.figure && this.governor.wantsCheck(now);
+    if (check) settleGpu(this.renderer.getContext());
+    const start = performance.now();
     this.draw();
-    this.clock.mark(now);
+    if (check) {
+      settleGpu(this.renderer.getContext());
+      this.governor.spent(performance.now() - start);
+    }
+    if (this.figure && this.governor.adapt()) this.size = { width: 0, height: 0 };
     this.report(now);
   }
 
@@ -96,6 +102,7 @@ export class Room {
     const turn = this.reducedMotion ? 0 : SWAY_RAD * Math.sin((2 * Math.PI * this.time_s) / SWAY_PERIOD_S);
     this.camera.update(dt_s);
     const air = this.view.air?.provenance ? this.view.air : Object.values(this.view.air ?? {})[0];
+    if (this.figure) this.figure.skin.material.uniforms.uPixel.value = this.governor.dpr;
     this.stage.update(this.reducedMotion ? 40 : this.time_s, air, this.governor.dpr);
     if (this.figure) {
       this.figure.group.rotation.y = turn;
@@ -117,37 +124,42 @@ export class Room {
       this.measure(true);
       this.labels.place(this.size, this.plan, (anchor, side) => this.where(anchor, side, false)?.y ?? 0);
     }
+    if (!stale && this.time_s - (this.linesAt_s ?? -1) < this.linesEvery_s) return;
+    this.linesAt_s = this.time_s;
     this.labels.point_to((anchor, side, inLens) => this.where(anchor, side, inLens), this.plan);
   }
 
   draw() {
     const { renderer } = this;
-    if (this.figure && this.lens.rect.size) {
-      const faceOnly = FACE.has(this.picked) || !this.picked;
-      this.stage.group.visible = false;
-      renderer.setRenderTarget(this.lens.target);
-      renderer.setClearColor(0x060d15, 1);
-      renderer.clear();
-      const lensed = () => renderer.render(this.scene, this.lens.eye);
-      this.figure.withoutBrain(lensed, faceOnly);
-      renderer.setRenderTarget(null);
-      this.stage.group.visible = true;
-    }
+    this.frames = (this.frames ?? 0) + 1;
+    const lensed = this.figure && this.lens.rect.size;
+    if (lensed && this.frames % this.lensEvery === 0) this.drawLens();
     renderer.clear();
-    if (this.figure) this.figure.skin.material.uniforms.uPixel.value = this.governor.dpr;
     renderer.render(this.scene, this.camera.eye);
-    if (this.figure && this.lens.rect.size) renderer.render(this.lens.scene, this.lens.flat);
+    if (lensed) renderer.render(this.lens.scene, this.lens.flat);
     if (this.figure && this.settle) {
       this.settle();
       this.settle = null;
     }
   }
 
+  drawLens() {
+    const { renderer } = this;
+    const faceOnly = FACE.has(this.picked) || !this.picked;
+    this.stage.group.visible = false;
+    renderer.setRenderTarget(this.lens.target);
+    renderer.setClearColor(0x07111b, 1);
+    renderer.clear();
+    this.figure.forLens(this.lens.lowest(), faceOnly, () => renderer.render(this.scene, this.lens.eye));
+    renderer.setRenderTarget(null);
+    this.stage.group.visible = true;
+  }
+
   report(now) {
     if (now - (this.reported ?? 0) < STATS_MS) return;
     this.reported = now;
     Object.assign(this.root.dataset, {
-      fps: this.governor.fps.toFixed(1), dpr: String(this.governor.dpr), gpuMs: this.governor.cost.toFixed(1),
+      fps: this.governor.fps.toFixed(1), dpr: String(this.governor.dpr), frameMs: this.governor.cost.toFixed(1),
     });
   }
 
@@ -218,7 +230,6 @@ export class Room {
     this.on(this.canvas, 'webglcontextlost', (event) => {
       event.preventDefault(); // asks the browser to give it back
       this.lost = true;
-      this.clock.fence = null;
       this.hooks.lost();
     });
     this.on(this.canvas, 'webglcontextrestored', () => {
@@ -252,7 +263,6 @@ export class Room {
     this.lens.dispose();
     this.stage.dispose();
     this.figure?.dispose();
-    this.clock.drop();
     this.renderer.dispose();
     this.renderer.forceContextLoss();
     this.canvas.remove();

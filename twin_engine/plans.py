@@ -1,0 +1,95 @@
+"""How each signal is forecast: its grid, its horizon, the gap ages that are looked at, whether it is trained.
+
+One row a signal of the table; a signal without a row here gets its nominal period and a short horizon. Ages are
+log-spaced, so that a gap of five minutes costs hardly more than one of five seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from device.signals import SIGNALS, Kind
+from twin_engine.messages import Floats
+
+Ints = npt.NDArray[np.int64]
+Floats32 = npt.NDArray[np.float32]
+
+WAVE_DENSE_STEPS = 64  # a wave is forecast step by step this far; beyond it nothing but its mean is known
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one signal is forecast. `log_offset` (signal's unit): the model sees log(value + offset)."""
+
+    signal: str
+    grid_s: float
+    horizon_s: float
+    trained: bool = False
+    log_offset: float | None = None
+
+    def forward(self, values: Floats) -> Floats:
+        """Model space of `values` in the signal's unit; any shape, NaN stays NaN."""
+        if self.log_offset is None:
+            return values
+        return np.log(np.maximum(values, 0.0) + self.log_offset)
+
+    def inverse(self, values: Floats) -> Floats:
+        """The inverse of :meth:`forward`, kept inside the signal's plausible range."""
+        row = SIGNALS[self.signal]
+        back = values if self.log_offset is None else np.exp(np.minimum(values, 50.0)) - self.log_offset
+        return np.clip(back, row.low, row.high)
+
+
+_TRAINED = (
+    Plan("gsr_uS", 0.25, 300.0, True),
+    Plan("emg_activity_mV", 0.1, 60.0, True, 2e-5),  # noise floors of 1e-5 to 1e-3 mV: activity is multiplicative
+    Plan("skin_temp_C", 1.0, 300.0, True),
+    Plan("hr_bpm", 1.0, 300.0, True),
+)
+_SIMPLE = {
+    "emg_raw_mV": (0.01, 5.0),
+    "ecg_mV": (0.004, 5.0),
+    "ppg": (0.016, 10.0),
+    "resp_wave": (0.04, 20.0),
+    "acc_g": (0.25, 60.0),
+    "mag_uT": (0.1, 60.0),
+    "room_temp_C": (2.0, 1800.0),
+    "room_rh_pct": (2.0, 1800.0),
+    "pressure_hPa": (10.0, 3600.0),
+    "light_lux": (10.0, 600.0),
+}
+_SIMPLE_HORIZON_S = 120.0  # a signal nobody has studied here
+
+
+def _plans() -> dict[str, Plan]:
+    plans = {plan.signal: plan for plan in _TRAINED}
+    for row in SIGNALS.values():
+        grid_s, horizon_s = _SIMPLE.get(row.id, (row.period_s, _SIMPLE_HORIZON_S))
+        plans.setdefault(row.id, Plan(row.id, grid_s, horizon_s))
+    return plans
+
+
+PLANS: dict[str, Plan] = _plans()
+
+
+@cache
+def node_steps(signal: str) -> Ints:
+    """(N,) gap ages in grid steps at which a signal is forecast: 1 2 3 4 6 8 12 16 24 … up to the horizon."""
+    plan = PLANS[signal]
+    last = round(plan.horizon_s / plan.grid_s)
+    powers = [2**k for k in range(last.bit_length())]
+    ladder = {1, *powers, *(3 * p // 2 for p in powers[1:])}
+    if SIGNALS[signal].kind is Kind.WAVE:
+        ladder |= set(range(1, WAVE_DENSE_STEPS + 1))
+    nodes: Ints = np.array([*sorted(n for n in ladder if n < 0.9 * last), last], np.int64)
+    nodes.setflags(write=False)
+    return nodes
+
+
+def node_ages_s(signal: str) -> Floats:
+    """(N,) the same ages in seconds."""
+    return node_steps(signal).astype(np.float64) * PLANS[signal].grid_s
