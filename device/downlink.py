@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -308,5 +309,8 @@ def _answered(result: Any) -> Outcome:
 
 
 def _reason(error: HttpOperationError) -> str:
+    """IoT Hub packs its sentence twice: {"Message": "ErrorCode:X;{..., \"message\": \"the sentence\"}"}."""
     text = getattr(error.response, "text", "")
-    return str(text() if callable(text) else text)[:200]
+    whole = str(text() if callable(text) else text)
+    found = re.search(r'\\"message\\":\s*\\"(.*?)\\"', whole, re.IGNORECASE)
+    return (found.group(1) if found else whole)[:200]

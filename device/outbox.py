@@ -1,9 +1,9 @@
 """What to send next on one lane, and when again: bookkeeping without I/O or clock.
 
 Envelopes go out in the order in which they were sealed. One that has no receipt `resend_s` after it was sent goes out
-again, byte for byte; after a reconnection all without a receipt do. A session's open record goes before its first
-envelope, and again whenever an envelope is sent again and the session has never had a receipt, or still has none for
-it after `LAST_TRIES` journeys (an engine that lost its memory needs it).
+again, byte for byte, then after twice that time, and so on; after a reconnection all without a receipt do. A session's
+open record goes before its first envelope, and again whenever an envelope is sent again and the session has never had
+a receipt, or still has none for it after `LAST_TRIES` journeys (an engine that lost its memory needs it).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 LAST_TRIES = 3
+MAX_PATIENCE = 16  # an engine that is away for long is asked ever more rarely, down to once in this many `resend_s`
 
 
 @dataclass(slots=True)
@@ -32,15 +33,18 @@ class Journeys:
 
     def overdue(self, now_s: float) -> int | None:
         """An envelope that was sent long enough ago without a receipt, or None."""
-        for envelope_id, (sent_s, _) in self._sent.items():
-            return envelope_id if now_s - sent_s >= self.resend_s else None
+        for envelope_id, (sent_s, times) in self._sent.items():
+            return envelope_id if now_s >= self._due_s(sent_s, times) else None
         return None
 
     def wait_s(self, now_s: float) -> float:
         """How long until the next one is overdue."""
-        for sent_s, _ in self._sent.values():
-            return max(0.0, sent_s + self.resend_s - now_s)
+        for sent_s, times in self._sent.values():
+            return max(0.0, self._due_s(sent_s, times) - now_s)
         return self.resend_s
+
+    def _due_s(self, sent_s: float, times: int) -> float:
+        return sent_s + self.resend_s * min(1 << (times - 1), MAX_PATIENCE)
 
     def needs_introduction(self, envelope_id: int, sid: bytes) -> bool:
         """True where the session's open record goes before this envelope."""

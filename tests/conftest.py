@@ -55,3 +55,32 @@ def redis_server(tmp_path_factory):  # type: ignore[no-untyped-def]
     process.kill()
     process.wait()
     shutil.rmtree(directory, ignore_errors=True)
+
+
+CHROMIUM_ARGS = [
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser():  # type: ignore[no-untyped-def]
+    """Headless chromium: Debian's, else playwright's own; without any the test skips and says so."""
+    import shutil
+
+    sync_api = pytest.importorskip("playwright.sync_api")
+    own = shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_api.sync_playwright() as playwright:
+        try:
+            running = playwright.chromium.launch(executable_path=own, headless=True, args=CHROMIUM_ARGS)
+        except sync_api.Error as error:
+            pytest.skip(f"NO BROWSER: needs chromium, got {str(error).splitlines()[0]}; install it by apt")
+        yield running
+        running.close()

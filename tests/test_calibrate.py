@@ -9,7 +9,9 @@ from device.signals import Tolerance
 from twin_engine.calibrate import LEARNT, SCORE_AGES_S, Calibration, calibrate, requantise, withheld
 
 AGES = len(SCORE_AGES_S)
-PRIOR = np.tile(np.quantile(np.random.default_rng(0).laplace(0, 0.43, 5000), np.linspace(0.0025, 0.9975, 200)), (AGES, 1))
+PRIOR = np.tile(
+    np.quantile(np.random.default_rng(0).laplace(0, 0.43, 5000), np.linspace(0.0025, 0.9975, 200)), (AGES, 1)
+)
 TOLERANCE = Tolerance(0.5, 0.0, "test")
 
 

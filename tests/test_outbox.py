@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from device.outbox import LAST_TRIES, Journeys
+from device.outbox import LAST_TRIES, MAX_PATIENCE, Journeys
 
 A, B = b"session-a", b"session-b"
 
@@ -23,6 +23,17 @@ def test_an_envelope_is_overdue_when_its_receipt_is_late_and_not_before() -> Non
     assert journeys.overdue(30) == 1
     journeys.sent(1, A, 30)
     assert journeys.overdue(39.9) is None and journeys.overdue(40) == 2
+
+
+def test_an_engine_that_is_away_for_long_is_asked_ever_more_rarely() -> None:
+    journeys, sent_s = Journeys(resend_s=30), [0.0]
+    journeys.sent(1, A, 0)
+    for now_s in range(1, 4 * 3600):
+        if journeys.overdue(now_s) == 1:
+            journeys.sent(1, A, now_s)
+            sent_s.append(now_s)
+    assert sent_s[:5] == [0, 30, 90, 210, 450]
+    assert sent_s[-1] - sent_s[-2] == 30 * MAX_PATIENCE
 
 
 def test_a_receipt_ends_the_waiting() -> None:

@@ -1,4 +1,4 @@
-"""The spool loses nothing that was put, frees nothing without being told, and survives kills, torn writes and damage."""
+"""The spool loses nothing that was put, frees nothing untold, and survives kills, torn writes and damage."""
 
 from __future__ import annotations
 

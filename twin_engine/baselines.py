@@ -16,6 +16,7 @@ from twin_engine.plans import Ints
 
 NAMES = ("ridge", "locf", "ar", "mean")  # in this order on the last axis of `stack`
 AR_ORDER = 8
+_AR_REACH = 1.5  # an autoregressive forecast goes no further from the mean than this multiple of the context
 _AR_PAIRS = 12  # pairs of readings below which a reflection coefficient is left at zero
 _SLOT_BINS = (-1, -3, -6, -12, -24, -36)  # bins of the other channels that ridge looks at
 
@@ -43,16 +44,23 @@ def ridge_features(prepared: Prepared) -> Floats:
 
 
 def fit_ridge(features: Floats, targets: Floats, penalty: float) -> Ridge:
-    """Least squares of `targets` (B, N; NaN = unknown) on `features` (B, F), with ``penalty × B`` on the diagonal."""
+    """Least squares of `targets` (B, N; NaN = unknown) on `features` (B, F), with ``penalty × B`` on the diagonal.
+
+    The caller guarantees that something is known at the first age.
+    """
     centre = features.mean(0)
-    x = features - centre
+    x = features - centre  # (B, F)
     weights, intercept = np.empty((x.shape[1], targets.shape[1])), np.empty(targets.shape[1])
     for n in range(targets.shape[1]):
         known = np.isfinite(targets[:, n])
+        if not known.any():  # the recordings are shorter than this age: as at the age before
+            weights[:, n], intercept[n] = weights[:, n - 1], intercept[n - 1]
+            continue
         a, y = x[known], targets[known, n]
-        intercept[n] = y.mean()
-        gram = a.T @ a + penalty * max(len(a), 1) * np.eye(x.shape[1])
-        weights[:, n] = np.linalg.solve(gram, a.T @ (y - intercept[n]))
+        middle = a.mean(0)
+        gram = (a - middle).T @ (a - middle) + penalty * len(a) * np.eye(x.shape[1])
+        weights[:, n] = np.linalg.solve(gram, (a - middle).T @ (y - y.mean()))
+        intercept[n] = y.mean() - middle @ weights[:, n]
     return Ridge(weights, centre, intercept)
 
 
@@ -78,8 +86,17 @@ def running_mean(path: Floats) -> Floats:
 def autoregress(path: Floats, nodes: Ints, order: int = AR_ORDER) -> Floats:
     """(B, N) autoregressive forecasts of contexts `path` (B, T) at `nodes` (grid steps, increasing)."""
     mean = running_mean(path)[:, None]
-    coefficients, _ = burg(path - mean, order)
-    return advance(coefficients, newest(path - mean, order), nodes) + mean
+    x = path - mean
+    coefficients, _ = burg(x, order)
+    bound = _AR_REACH * np.nanmax(np.abs(np.nan_to_num(x)), axis=1, keepdims=True)
+    return _bounded(advance(coefficients, newest(x, order), nodes), bound) + mean
+
+
+def _bounded(forecast: Floats, bound: Floats) -> Floats:
+    """`forecast` (B, N) held from where it leaves ±`bound` (B, 1): a straight ramp's roots lie on the unit circle."""
+    out = np.logical_or.accumulate(~(np.abs(forecast) <= bound), axis=1)
+    first = np.take_along_axis(forecast, out.argmax(1)[:, None], axis=1)
+    return np.where(out, np.copysign(bound, first), forecast)
 
 
 def burg(x: Floats, order: int) -> tuple[Floats, Floats]:

@@ -22,7 +22,7 @@ from twin_engine.shadow import Shadows
 from twin_engine.synthesise import HOLD, Forecaster, Plan, bridge, context_of, emit, hold_plan, plan_of
 from twin_engine.window import Window
 
-WITHHELD_PERIOD_US = 1_000_000  # a channel without an honest value says so once a second, whatever its rate
+CATCH_UP_US = 600_000_000  # an engine that was away does not show more of a gap than this at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,16 +261,9 @@ def _show_gap(state: ChannelState, until_us: int, near: Surroundings, made: _Mad
 
 
 def _gap_times(state: ChannelState, start_us: int, until_us: int) -> Times:
-    """Due times not shown yet: on the channel's own beat as far as the plan reaches, then once a second."""
-    reach_s = _plan(state).band.ages_s[-1]
-    if _plan(state).method == HOLD:
-        reach_s = np.inf
-    end_us = until_us if np.isinf(reach_s) else min(until_us, start_us + round(reach_s * 1e6))
-    due = gaps.grid_between(start_us, end_us, state.period_us)
-    if end_us < until_us:
-        slow = gaps.grid_between(end_us, until_us, max(state.period_us, WITHHELD_PERIOD_US))
-        due = np.concatenate((due, slow))
-    return due[due > state.emitted_us]
+    """Due times not shown yet, on the channel's own beat. After a long outage only the newest: older are withheld."""
+    due = gaps.grid_between(start_us, until_us, state.period_us)
+    return due[due > max(state.emitted_us, until_us - CATCH_UP_US)]
 
 
 def _announce(state: ChannelState, now_us: int, near: Surroundings, made: _Made) -> ChannelState:

@@ -71,7 +71,7 @@ def series_of(recordings: Sequence[Recording], signal: str) -> list[Series]:
 
 
 def population_of(recordings: Sequence[Recording], rng: np.random.Generator) -> Population:
-    """Typical scale, level and spread of level of every slot's signal among these (training) people."""
+    """Typical scale, level and spread of level of every slot's signal that these (training) people have."""
     scale, level, spread = {}, {}, {}
     for slot in SLOTS:
         plan = PLANS[slot]
@@ -87,6 +87,8 @@ def population_of(recordings: Sequence[Recording], rng: np.random.Generator) -> 
             means, seen = bin_means(windows - last_value(windows)[:, None])
             own.append((np.abs(means) * (seen > 0)).sum(1) / np.maximum((seen > 0).sum(1), 1))
             levels.append(float(np.nanmedian(x)))
+        if not own:
+            continue
         scale[slot] = float(np.median(np.concatenate(own)))
         level[slot] = float(np.median(levels))
         spread[slot] = max(float(np.std(levels)), scale[slot])

@@ -164,7 +164,7 @@ def slot_space(slot: str, series: Floats) -> Floats:
 
 
 def _slot(slot: str, series: Floats | None, count: int, population: Population) -> list[Floats]:
-    if series is None:
+    if series is None or slot not in population.scale:
         empty = np.zeros((count, len(bin_widths())))
         return [empty, empty]
     _, _, _, means, seen = normalise(slot_space(slot, series), population.scale[slot])

@@ -51,7 +51,7 @@ def fit_network(
     torch.manual_seed(seed)
     data, check = _tensors(*examples), _tensors(*judged)
     error = (data.truth - data.bases[..., 0]).abs() * data.known
-    scale = (error.sum(0) / data.known.sum(0).clamp(min=1)).clamp(min=1e-3)
+    scale = (error.sum(0) / data.known.sum(0).clamp(min=1)).cummax(0).values.clamp(min=1e-3)
     network = LstmVae(torch.tensor(node_steps(signal)), scale, latent)
     average = {name: value.clone() for name, value in network.state_dict().items()}
     best, best_state, best_score = {"crps": math.inf}, average, math.inf

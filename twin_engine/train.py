@@ -23,7 +23,7 @@ from twin_engine.messages import Floats
 from twin_engine.model import LEVELS, METHOD, SCORE_LEVELS, normalised_residuals, predict
 from twin_engine.network import LstmVae
 from twin_engine.plans import PLANS, Floats32, Plan, node_steps
-from twin_engine.recordings import SPLIT_SEED, TRAINING_FOLDERS, Recording, read_folder, split
+from twin_engine.recordings import SPLIT_SEED, TRAINING_FOLDERS, Recording, RecordingError, read_folder, split
 from twin_engine.weightfile import FORMAT, ModelError, plan_of, read_metadata, write_metadata, write_signal
 
 Metrics = dict[str, dict[str, Any]]  # signal -> what its training and validation gave
@@ -88,6 +88,8 @@ class Material:
     ) -> None:
         plan, rng = PLANS[signal], np.random.default_rng([seed, sorted(PLANS).index(signal)])
         learn, judge = series_of(learners, signal), series_of(judges, signal)
+        if not learn or not judge:
+            raise RecordingError(f"expected {signal} of people to train and to validate, got none; nothing was trained")
         self.plan = plan
         self.fit = draw(learn, plan, population, TRAIN_WINDOWS, rng, spoil=True)
         self.check = draw(judge, plan, population, VALIDATION_WINDOWS, rng, spoil=False)
@@ -110,7 +112,7 @@ def choose_gate(
     errors = {name: np.abs(centre - truth) / check.person_sd[:, None] for name, centre in centres.items()}
     folders = np.array([name.partition("/")[0] for name in check.people])[check.person]
     table = {  # method -> (folders, N)
-        name: np.stack([np.nanmean(error[folders == folder], axis=0) for folder in np.unique(folders)])
+        name: np.stack([_mean_known(error[folders == folder]) for folder in np.unique(folders)])
         for name, error in errors.items()
     }
     gate = []
@@ -129,7 +131,7 @@ def _train_signal(material: Material, out: Path, seconds: float, seed: int, prog
     gate, table = choose_gate(plan, network, check, bases)
     quantiles = _forecast(plan.signal, network, gate, check, bases)
     residuals = normalised_residuals(plan.signal, _in_unit(plan, check, check.truth), quantiles)
-    scores = np.nanquantile(residuals, SCORE_LEVELS, axis=0).T  # (N, M)
+    scores = _score_table(residuals)
     file, digest = write_signal(out, plan.signal, network, material.ridge, scores)
     return {
         "file": file,
@@ -139,6 +141,21 @@ def _train_signal(material: Material, out: Path, seconds: float, seed: int, prog
         "validation": numbers | {"mae_z_by_age": table},
         "training": {"seconds": seconds, "windows": TRAIN_WINDOWS, "batch": BATCH, "torch": torch.__version__},
     }
+
+
+def _mean_known(error: Floats) -> Floats:
+    """(N,) mean over the known of (B, N); NaN where none is."""
+    known = np.isfinite(error)
+    mean: Floats = np.where(known, error, 0.0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+    return mean
+
+
+def _score_table(residuals: Floats) -> Floats:
+    """(N, M) sorted residuals of (B, N); an age that no recording reaches has those of the age before."""
+    known = np.isfinite(residuals).any(0)
+    newest = np.maximum.accumulate(np.where(known, np.arange(len(known)), 0))
+    scores: Floats = np.nanquantile(residuals[:, newest], SCORE_LEVELS, axis=0).T
+    return scores
 
 
 def _best_ridge(clean: Examples, check: Examples) -> Ridge:

@@ -56,10 +56,14 @@ class Session:
 
     def send(self, packet: bytes) -> None:
         """See Link."""
+        transport = self._writer.transport
+        if transport.is_closing():
+            return
         self._writer.write(packet)
-        if self._writer.transport.get_write_buffer_size() > self._board.settings.write_buffer_bytes:
-            self.drop("it reads too slowly")
-            self._writer.transport.abort()  # what it does not read would keep a polite close waiting
+        if transport.get_write_buffer_size() > self._board.settings.write_buffer_bytes:
+            logger.warning("%s: dropped: it reads too slowly", self.device.id)
+            self._open = False
+            transport.abort()  # what it does not read would keep a polite close waiting
 
     def drop(self, reason: str) -> None:
         """See Link."""

@@ -15,18 +15,19 @@ from pathlib import Path
 import numpy as np
 
 from web.ui.avatar import body as bodies
-from web.ui.avatar import gltf, organs, regions
+from web.ui.avatar import gltf, organs, outline, regions
 from web.ui.avatar.body import Body
 from web.ui.avatar.makehuman import Floats, Ints
 
 ASSETS = Path("assets")
+OUTLINE = Path("web/ui/src/twin/outline.js")
 NAME = "avatar.glb"
 MAX_BYTES = 4_000_000
 _DENSITY_KG_M3 = 985  # of a human body, lungs half full; turns the mesh's volume into weight
 
 
-def bake() -> bytes:
-    """The bytes of the avatar's file."""
+def bake() -> tuple[bytes, str]:
+    """The bytes of the avatar's file and the text of the flat outline's module."""
     body = bodies.build()
     normals = smooth_normals(body.vertices, body.faces)
     mask = regions.masks(body, normals)
@@ -40,7 +41,9 @@ def bake() -> bytes:
         {"regions": list(regions.REGIONS), "frames": _frames(body), "density": _DENSITY_KG_M3},
     )
     extras = {"licence": "CC0-1.0", "source": "MakeHuman hm08 base mesh and targets; organs by Everbeat"}
-    return gltf.encode([skin, *organs.build()], _anchors(body, mask, normals), extras)
+    parts, places = organs.build(), regions.anchors(body, mask, normals)
+    flat = outline.module(skin, mask, parts, places)
+    return gltf.encode([skin, *parts], _anchors(body, places), extras), flat
 
 
 def smooth_normals(vertices: Floats, faces: Ints) -> Floats:
@@ -52,10 +55,10 @@ def smooth_normals(vertices: Floats, faces: Ints) -> Floats:
     return np.asarray(out / (np.linalg.norm(out, axis=1, keepdims=True) + 1e-12))
 
 
-def _anchors(body: Body, mask: Floats, normals: Floats) -> list[gltf.Anchor]:
+def _anchors(body: Body, places: list[regions.Anchor]) -> list[gltf.Anchor]:
     skin = [
         gltf.Anchor(f"anchor_{a.name}", body.vertices[a.vertex], {"vertex": a.vertex, "mirror": a.mirror})
-        for a in regions.anchors(body, mask, normals)
+        for a in places
     ]
     inside = {
         "heart": ([0.020, 1.262, 0.085], "thorax"),
@@ -111,11 +114,14 @@ def main() -> None:
     """Command line: writes the file and its NOTICE."""
     parser = argparse.ArgumentParser(description="Bake the avatar from CC0 data.")
     parser.add_argument("--out", type=Path, default=ASSETS, help="folder to write to (default: assets)")
-    folder: Path = parser.parse_args().out
-    data = bake()
+    parser.add_argument("--outline", type=Path, default=OUTLINE, help=f"module to write (default: {OUTLINE})")
+    arguments = parser.parse_args()
+    folder: Path = arguments.out
+    data, flat = bake()
     if len(data) > MAX_BYTES:
         raise SystemExit(f"expected at most {MAX_BYTES} bytes, got {len(data)}; nothing was written")
     (folder / NAME).write_bytes(data)
+    arguments.outline.write_text(flat)
     (folder / "NOTICE").write_text(notice({NAME: data}))
     print(f"{folder / NAME}: {len(data) / 1e6:.2f} MB")
 

@@ -26,8 +26,10 @@ _CORNERS = {"old": ("old", *_AVERAGE), "child": ("child", *_AVERAGE)} | {
 _STATURES = {"tall": "maxheight", "short": "minheight"}
 _SEXES = {"male": "", "female": "_female"}  # suffix of a morph's name
 
-_ARM_DOWN_DEG = 15.0  # from MakeHuman's A-pose
-_TWIST_DEG = -64.0  # palms to the front: the anatomical position, and the electrodes in sight
+_SIDES = (("L", 1.0), ("R", -1.0))
+# directions of the left upper arm, forearm and hand; with the palms to the front: the anatomical position
+_ARM_AIMS = ((0.42, -0.90, -0.03), (0.36, -0.92, 0.16), (0.22, -0.96, 0.10))
+_TWIST_DEG = -70.0
 _LEG_IN_DEG = 4.5
 _STATURE = 0.4  # of the target, which alone would make giants of 2.5 m
 _DM = 0.1  # metres
@@ -122,37 +124,46 @@ def _grounded(vertices: Floats) -> Floats:
 def pose(vertices: Floats, rig: Rig) -> Floats:
     """The shape (V, 3) dm in the anatomical position, by linear blend skinning with the standard rig."""
     out = vertices.copy()
-    for side, sign in (("L", 1.0), ("R", -1.0)):
-        shoulder, elbow, wrist = (
-            rig.joint(f"{bone}.{side}", vertices) for bone in ("upperarm01", "lowerarm01", "wrist")
-        )
-        down = _about(shoulder, (0, 0, 1), -sign * _ARM_DOWN_DEG)
-        upper, lower = down[:3, :3] @ (elbow - shoulder), down[:3, :3] @ (wrist - elbow)
-        elbow_now = (down @ np.append(elbow, 1))[:3]
-        wrist_now = (down @ np.append(wrist, 1))[:3]
-        steps = [
-            (f"upperarm01.{side}", down),
-            (f"upperarm02.{side}", _about(elbow_now, upper, sign * _TWIST_DEG * 0.22)),
-            (f"lowerarm01.{side}", _about(wrist_now, lower, sign * _TWIST_DEG * 0.26)),
-            (f"lowerarm02.{side}", _about(wrist_now, lower, sign * _TWIST_DEG * 0.30)),
-            (f"wrist.{side}", _about(wrist_now, lower, sign * _TWIST_DEG * 0.22)),
-        ]
-        out = _bend_chain(out, rig, steps)
-        hip = rig.joint(f"upperleg01.{side}", vertices)
-        inward = _about(hip, (0, 0, 1), -sign * _LEG_IN_DEG)
-        ankle = (inward @ np.append(rig.joint(f"foot.{side}", vertices), 1))[:3]
-        out = _bend_chain(out, rig, [(f"upperleg01.{side}", inward)])
-        out = _bend_chain(out, rig, [(f"foot.{side}", _about(ankle, (0, 0, 1), sign * _LEG_IN_DEG))])
+    for side, sign in _SIDES:
+        out = _pose_arm(out, rig, side, sign)
+        hip = rig.joint(f"upperleg01.{side}", out)
+        out = _bend(out, rig, f"upperleg01.{side}", _about(hip, (0, 0, 1), -sign * _LEG_IN_DEG))
+        ankle = rig.joint(f"foot.{side}", out)
+        out = _bend(out, rig, f"foot.{side}", _about(ankle, (0, 0, 1), sign * _LEG_IN_DEG))
     return out
 
 
-def _bend_chain(vertices: Floats, rig: Rig, steps: list[tuple[str, Floats]]) -> Floats:
-    """Each step turns everything below its bone; later steps act on what earlier ones have moved."""
-    for bone, transform in steps:
-        weight = rig.weight(rig.below(bone))[:, None]
-        moved = vertices @ transform[:3, :3].T + transform[:3, 3]
-        vertices = vertices + weight * (moved - vertices)
-    return vertices
+def _pose_arm(out: Floats, rig: Rig, side: str, sign: float) -> Floats:
+    """Upper arm, forearm and hand each led to their direction, then the forearm turned until the palm faces front."""
+    chain = [f"{bone}.{side}" for bone in ("upperarm01", "lowerarm01", "wrist", "finger3-1")]
+    for bone, towards, aim in zip(chain, chain[1:], _ARM_AIMS, strict=False):
+        here = rig.joint(bone, out)
+        out = _bend(out, rig, bone, _lead(here, rig.joint(towards, out) - here, np.array(aim) * [sign, 1, 1]))
+    elbow, wrist = rig.joint(chain[1], out), rig.joint(chain[2], out)
+    shoulder = rig.joint(chain[0], out)
+    turns = (
+        ("upperarm02", elbow, elbow - shoulder, 0.20),
+        ("lowerarm01", wrist, wrist - elbow, 0.26),
+        ("lowerarm02", wrist, wrist - elbow, 0.32),
+        ("wrist", wrist, wrist - elbow, 0.22),
+    )
+    for bone, point, axis, share in turns:
+        out = _bend(out, rig, f"{bone}.{side}", _about(point, axis, sign * _TWIST_DEG * share))
+    return out
+
+
+def _bend(vertices: Floats, rig: Rig, bone: str, transform: Floats) -> Floats:
+    """Moves everything below `bone`; joints, being vertices of the helpers, come along."""
+    weight = rig.weight(rig.below(bone))[:, None]
+    moved = vertices @ transform[:3, :3].T + transform[:3, 3]
+    return np.asarray(vertices + weight * (moved - vertices))
+
+
+def _lead(point: Floats, now: Floats, aim: Floats) -> Floats:
+    """Affine (4, 4): the smallest turn about `point` that brings direction `now` to `aim`."""
+    axis = np.cross(now, aim)
+    angle = np.degrees(np.arctan2(np.linalg.norm(axis), now @ aim))
+    return _about(point, axis, float(angle)) if angle > 1e-6 else np.eye(4)
 
 
 def _about(point: Floats, axis: Floats | tuple[float, ...], degrees: float) -> Floats:

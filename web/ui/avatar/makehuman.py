@@ -139,4 +139,7 @@ class Rig:
         for bone in sorted(bones):
             for vertex, weight in self._weights.get(bone, []):
                 total[int(vertex)] += weight
+            for end in ("head", "tail"):  # the joints' own marker cubes carry no weights, yet must come along
+                for first, last in self._groups.get(self._bones[bone][end].get("cube_name"), []):
+                    total[first : last + 1] = 1
         return np.clip(total, 0, 1)

@@ -37,7 +37,7 @@ def heart() -> Part:
     arteries, veins = _arteries(p), _veins(p)
     muscle = join(ventricles, atria, 0.005) + 0.0022 * ridge(ventricles - atria, 0.0035)
     field = join(join(muscle, arteries, 0.0035), veins, 0.0035)
-    surface = grid.surface(field, 13_000, soften=0.8)
+    surface = grid.surface(field, 9_000, soften=0.8)
     near = [grid.sample(d, surface.vertices) for d in (ventricles, atria, arteries, veins)]
     share = np.exp(-np.maximum(np.stack(near, axis=1), 0) / 0.0016)
     tissue = share / share.sum(1, keepdims=True)
@@ -167,7 +167,7 @@ def lung(side: int) -> Part:
     if side < 0:
         horizontal = p @ np.array(HORIZONTAL[:3]) - HORIZONTAL[3]
         field = field + 0.0030 * ridge(horizontal, 0.0040) * np.clip(oblique / 0.006, 0, 1)
-    s = grid.surface(field, 6_000, soften=0.9)
+    s = grid.surface(field, 4_400, soften=0.9)
     fissures = [OBLIQUE] if side > 0 else [OBLIQUE, HORIZONTAL]
     extras = {"fissures": [[round(float(v), 5) for v in plane] for plane in fissures]}
     return Part("lung_l" if side > 0 else "lung_r", s.vertices, s.normals, s.faces, _inhale(s.vertices), extras=extras)
@@ -196,7 +196,7 @@ def airways() -> Part:
     for a, b, ra, rb in _tree():
         box = grid.around(a, b, ra + 0.008)
         field[box] = join(field[box], capsule(grid.points[box], a, b, ra, rb), 0.0022)
-    s = grid.surface(field, 9_000, soften=0.6)
+    s = grid.surface(field, 6_500, soften=0.6)
     return Part("airways", s.vertices, s.normals, s.faces, _inhale_soft(s.vertices))
 
 
@@ -281,7 +281,7 @@ def brain() -> Part:
     stem = tube(p, [(0, -0.016, -0.010), (0, -0.048, -0.020), (0, -0.092, -0.032)], [0.0120, 0.0105, 0.0080])
     stem = join(stem, ellipsoid(p, (0, -0.040, -0.012), (0.0165, 0.0135, 0.0125)), 0.005)
     field = join(np.minimum(cerebrum, cerebellum), stem, 0.003)
-    s: Surface = grid.surface(field, 13_000, soften=0.6)
+    s: Surface = grid.surface(field, 8_000, soften=0.6)
     return Part("brain", s.vertices + _BRAIN, s.normals, s.faces)
 
 

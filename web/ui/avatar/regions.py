@@ -39,13 +39,13 @@ def masks(body: Body, normals: Floats) -> Floats:
     columns = {
         **face,
         "forearm": _ramp(lower, 0.35, 0.75) * (1 - wrist) * (1 - _ramp(hand, 0.05, 0.3)),
-        "palm": _ramp(hand - fingers, 0.4, 0.8) * _palmar(body, normals) * (1 - wrist),
+        "palm": _ramp(hand - 0.7 * fingers, 0.3, 0.9) * _palmar(body, normals) * (1 - wrist),
         "wrist": wrist,
         "finger": _ramp(tip, 0.3, 0.8),
         "chest": _chest(body, normals),
         "head": head * (1 - np.maximum(face["cheek"], face["brow"])),
     }
-    stacked = np.stack([columns[name] for name in REGIONS], axis=1).clip(0, 1)
+    stacked = _even(np.stack([columns[name] for name in REGIONS], axis=1).clip(0, 1), body.quads)
     number = np.full(mh.VERTICES, -1)
     number[body.kept] = np.arange(len(body.kept))
     other = number[mh.mirror()[body.kept]]
@@ -67,6 +67,18 @@ def anchors(body: Body, mask: Floats, normals: Floats) -> list[Anchor]:
         vertex = int(inside[distance.argmin()])
         found.append(Anchor(name, vertex, int(number[mh.mirror()[body.kept[vertex]]])))
     return found
+
+
+def _even(mask: Floats, quads: mh.Ints, rounds: int = 3) -> Floats:
+    """Masks averaged with their neighbours', so that the border drawn at one half runs smoothly between vertices."""
+    edges = np.concatenate([quads[:, [i, (i + 1) % 4]] for i in range(4)])
+    edges = np.concatenate([edges, edges[:, ::-1]])
+    count = np.bincount(edges[:, 0], minlength=len(mask))[:, None]
+    for _ in range(rounds):
+        total = np.zeros_like(mask)
+        np.add.at(total, edges[:, 0], mask[edges[:, 1]])
+        mask = 0.5 * mask + 0.5 * total / np.maximum(count, 1)
+    return mask
 
 
 def _ramp(x: Floats, low: float, high: float) -> Floats:
@@ -94,7 +106,7 @@ def _palmar(body: Body, normals: Floats) -> Floats:
         root, index, little = (body.joints[f"{b}.{side}"] for b in ("wrist", "finger2-1", "finger5-1"))
         palm = np.cross(index - root, little - root) * -sign
         facing = normals @ (palm / np.linalg.norm(palm))
-        out = np.maximum(out, _ramp(facing, -0.15, 0.35) * (body.vertices[:, 0] * sign > 0))
+        out = np.maximum(out, _ramp(facing, -0.5, 0.5) * (body.vertices[:, 0] * sign > 0))
     return out
 
 
@@ -125,7 +137,7 @@ def _along(body: Body, muscle: str, start_m: float, end_m: float) -> Floats:
         a, b = start * [sign, 1, 1], end * [sign, 1, 1]
         t = np.clip((body.vertices - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
         away = np.linalg.norm(body.vertices - a - t[:, None] * (b - a), axis=1)
-        out = np.maximum(out, 1 - _ramp(away / (start_m + (end_m - start_m) * t), 0.6, 1.6))
+        out = np.maximum(out, 1 - _ramp(away / (start_m + (end_m - start_m) * t), 0.3, 1.9))
     return out
 
 

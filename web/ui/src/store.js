@@ -11,6 +11,7 @@ import {KIND, decode} from './wire.js';
 const TICK_MS = 250;
 const PAUSE_S = 0.8; // without a word for this long the view stands, so that it does not outrun the samples it has
 const STALE_S = 2; // without a word from the server for this long the page says so; words come every 250 ms
+const RETRY_MS = 2000;
 const MAX_EVENTS = 100;
 const DEFAULT_LAG_S = 4.5;
 const NOTHING = {regions: {}, air: {}}; // what a standing line shows as present
@@ -60,7 +61,10 @@ class Store {
     hear('silent', (silent) => { this.silent = silent.since === null ? null : silent; });
     hear('dropped', ({count}) => { this.dropped = {count: (this.dropped?.count ?? 0) + count, t: Date.now() / 1000}; });
     this.socket.on('connect', () => { this.down = null; });
-    this.socket.on('disconnect', () => { this.down ??= this.engineNow() || Date.now() / 1000; });
+    this.socket.on('disconnect', (reason) => {
+      this.down ??= Date.now() / 1000;
+      if (reason === 'io server disconnect') setTimeout(() => this.socket.connect(), RETRY_MS); // no such patient, yet
+    });
     this.socket.on('connect_error', (error) => {
       this.down ??= Date.now() / 1000;
       this.lineError = error.message;

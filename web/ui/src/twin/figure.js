@@ -2,7 +2,7 @@
 // `update` is told what to show.
 
 import * as THREE from 'three';
-import { bodyMaterial, depthMaterial, lungMaterial, organMaterial } from './materials.js';
+import { bodyMaterial, depthMaterial, lungMaterial, organMaterial, veilMaterial } from './materials.js';
 import { REGIONS, RegionState, unit } from './regions.js';
 
 export const IDLE_HEART = 60; // per minute, shown as illustrative while no such signal is measured
@@ -13,7 +13,7 @@ const ORGANS = {
   lung_r: { frame: 'thorax', colour: '#5fe3cf', order: 3, make: (hex, f) => lungMaterial(hex, f) },
   airways: { frame: 'thorax', colour: '#79dcd2', order: 2, make: (hex) => organMaterial(hex, { gain: 0.8 }) },
   heart: { frame: 'thorax', colour: '#ff5d6c', order: 2, make: (hex) => organMaterial(hex, { tissue: true }) },
-  brain: { frame: 'skull', colour: '#b9d3e6', order: 2, make: (hex) => organMaterial(hex, { gain: 0.15, moves: 0 }) },
+  brain: { frame: 'skull', colour: '#9fc6e6', order: 3, make: (hex) => veilMaterial(hex) },
 };
 
 /** Meshes of the avatar under one group, with `update` and `dispose`. */
@@ -79,7 +79,7 @@ export class Figure {
     }
     for (const part of [left, right, airways]) if (part) part.material.uniforms.uMove.value.x = air;
     for (const lung of [left, right]) if (lung) lung.material.uniforms.uGain.value = 0.85 + 0.35 * air;
-    if (brain) brain.material.uniforms.uGain.value = 0.15 * (1 + 2 * this.states.head.activity);
+    if (brain) brain.material.uniforms.uGain.value = 0.8 * (1 + 2 * this.states.head.activity);
     const effort = (name) => {
       const { activity, mode } = this.states[name];
       return unit(activity) * (mode[0] + mode[1]);
@@ -87,16 +87,16 @@ export class Figure {
     this.moves.set(still ? 0 : 0.75 * air, 0.7 * effort('cheek'), 0.8 * effort('brow'));
   }
 
-  /** Draws for the lens: what lies below `low` m is left out, and on the face the brain, which would hide it. */
+  /** Draws for the lens: what lies below `low` m is left out, and before a face whatever lies behind it. */
   forLens(low, faceOnly, draw) {
-    const { brain } = this.organs;
-    if (brain) brain.visible = !faceOnly;
+    const hidden = faceOnly ? Object.values(this.organs) : [];
+    for (const organ of hidden) organ.visible = false;
     this.skin.material.uniforms.uLens.value = 1;
     this.avatar.drawDownTo(low);
     draw();
     this.avatar.drawDownTo(null);
     this.skin.material.uniforms.uLens.value = 0;
-    if (brain) brain.visible = true;
+    for (const organ of hidden) organ.visible = true;
   }
 
   dispose() {

@@ -31,6 +31,9 @@ export class Labels {
       this.make('i', key, item);
       item.append(words[text] ?? text);
     }
+    this.tie = this.doc.createElementNS(SVG, 'path');
+    this.tie.setAttribute('class', 'eb-tie');
+    this.lines.append(this.tie);
     root.append(this.lines, this.air, this.legend);
     this.placed = {};
     this.stale = true;
@@ -175,7 +178,7 @@ export class Labels {
   }
 
   /** Draws the lines. `where(anchor, side, inLens)` -> {x, y, faint} CSS px, or null where it is not in sight. */
-  point_to(where, room) {
+  pointTo(where, room) {
     if (room.narrow) return;
     for (const [id, entry] of this.cards) {
       const at = this.placed[id];
@@ -191,6 +194,13 @@ export class Labels {
     }
   }
 
+  /** Draws the circle on the body that the lens enlarges, and the two lines that lead from it to the lens. */
+  tieLens({ x, y, size }, spot) {
+    const lens = { x: x + size / 2, y: y + size / 2, r: size / 2 };
+    setStyle(this.tie, 'display', size ? '' : 'none');
+    if (size) setAttribute(this.tie, 'd', tangents(spot, lens));
+  }
+
   dispose() {
     for (const { node } of [...this.cards.values(), ...this.notes.values()]) node.remove();
     for (const node of [this.lines, this.air, this.legend]) node.remove();
@@ -199,8 +209,25 @@ export class Labels {
 
 function prefer(id, wantY) {
   const side = REGION_SIDE[id];
-  return { side, face: FACE.has(id), wantY: wantY(id, side === 'left' ? -1 : 1) };
+  return { side, face: FACE.has(id), wantY: FACE.has(id) ? REGIONS.indexOf(id) : wantY(id, side === 'left' ? -1 : 1) };
 }
+
+/** A circle `a` and its two outer tangents to the circle `b`, as an SVG path. */
+function tangents(a, b) {
+  const [dx, dy] = [b.x - a.x, b.y - a.y];
+  const far = Math.hypot(dx, dy);
+  const ring = `M${n(a.x - a.r)} ${n(a.y)} a${n(a.r)} ${n(a.r)} 0 1 0 ${n(2 * a.r)} 0 a${n(a.r)} ${n(a.r)} 0 1 0 ${n(-2 * a.r)} 0`;
+  if (far <= b.r) return ring;
+  const base = Math.atan2(dy, dx);
+  const lean = Math.acos(Math.max(-1, Math.min(1, (a.r - b.r) / far)));
+  const lines = [base + lean, base - lean].map((t) => {
+    const [c, s] = [Math.cos(t), Math.sin(t)];
+    return `M${n(a.x + a.r * c)} ${n(a.y + a.r * s)} L${n(b.x + b.r * c)} ${n(b.y + b.r * s)}`;
+  });
+  return `${ring} ${lines.join(' ')}`;
+}
+
+const n = (x) => x.toFixed(1);
 
 const DASHES = { synthesised: '5 4', predicted: '2 3', withheld: '1 4', note: '1 4', quarantined: '' };
 
@@ -213,9 +240,11 @@ function drawLine(entry, at, spot, route, colour, kind) {
   const middle = at.y + Math.min(22, height / 2);
   const [x, y] = [spot.x.toFixed(1), spot.y.toFixed(1)];
   let path;
-  if (route === 'lens') {
-    const out = at.x - 9;
-    path = `M${at.x} ${middle} H${out} L${out} ${Math.min(middle, at.y) - 6} L${x} ${y}`;
+  if (route === 'lens' && at.first) {
+    path = `M${at.x + at.width / 2} ${at.y} L${x} ${y}`;
+  } else if (route === 'lens') {
+    const right = at.x + at.width;
+    path = `M${right} ${middle} H${right + 6} V${y} H${x}`; // round the lens, so that it crosses no face
   } else {
     const edge = route === 'left' ? at.x + at.width : at.x;
     const elbow = edge + (route === 'left' ? 1 : -1) * Math.min(26, Math.abs(spot.x - edge) * 0.35);

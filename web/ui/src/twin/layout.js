@@ -57,8 +57,8 @@ function gutters(items, size, room) {
   const out = {};
   for (const [side, list] of Object.entries(sides)) {
     const x = side === 'left' ? MARGIN : size.width - MARGIN - width;
-    stack(list, tops[side], bottom).forEach(({ id, y }) => {
-      out[id] = { x, y: Math.round(y), width, side };
+    stack(list, tops[side], bottom).forEach(({ id, y }, i) => {
+      out[id] = { x, y: Math.round(y), width, side, first: i === 0 };
     });
   }
   return out;

@@ -128,7 +128,8 @@ function makeDisc(texture) {
         float w = fwidth(r);
         float cover = 1.0 - smoothstep(1.0 - w, 1.0, r);
         vec3 image = texture2D(uImage, vec2(vAt.x, -vAt.y) * 0.5 + 0.5).rgb;
-        image *= 1.0 - 0.35 * smoothstep(0.78, 1.0, r);
+        image += vec3(0.020, 0.048, 0.074) * (1.0 - r * r) + vec3(0.008, 0.018, 0.030);
+        image *= 1.0 - 0.30 * smoothstep(0.78, 1.0, r);
         float ring = 1.0 - smoothstep(w * 0.7, w * 1.7, abs(r - 0.985));
         float angle = atan(vAt.y, vAt.x);
         float tick = (1.0 - smoothstep(w, w * 2.0, abs(r - 0.955))) * step(0.93, cos(angle * 36.0)) * 0.5;

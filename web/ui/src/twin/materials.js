@@ -160,7 +160,25 @@ export function bodyMaterial(moves) {
   });
 }
 
-/** Heart, airways and brain: solid, dark within and bright at the rim. `tissue` tints atria, arteries and veins. */
+/** The brain: so faint that the face stays readable; `uGain` lifts it. */
+export function veilMaterial(hex) {
+  return new THREE.ShaderMaterial({
+    ...GLOW,
+    uniforms: { uMove: { value: new THREE.Vector3() }, uColour: { value: vec3(hex) }, uGain: { value: 1 } },
+    vertexShader: `${head(0)} void main() { ${place(0)} }`,
+    fragmentShader: `
+      uniform vec3 uColour;
+      uniform float uGain;
+      varying vec3 vNormal, vView, vAt;
+      void main() {
+        float facing = clamp(dot(normalize(vNormal), normalize(vView)), 0.0, 1.0);
+        float rim = 1.0 - facing;
+        gl_FragColor = vec4(uColour * uGain * (0.03 + 0.32 * rim * rim * rim), 1.0);
+      }`,
+  });
+}
+
+/** Heart and airways: solid, dark within and bright at the rim. `tissue` tints atria, arteries and veins. */
 export function organMaterial(hex, { tissue = false, gain = 1, moves = 1 } = {}) {
   return new THREE.ShaderMaterial({
     uniforms: { uMove: { value: new THREE.Vector3() }, uColour: { value: vec3(hex) }, uGain: { value: gain }, uPulse: { value: 0 } },

@@ -5,7 +5,7 @@ const SOFTWARE = /swiftshader|llvmpipe|software|basic render/i;
 const DPR_STEPS = [0.5, 0.75, 1, 1.25, 1.5, 2];
 const SLOW_MS = 40; // 25 frames a second
 const FAST_MS = 17.5;
-const SLOW_SOFTWARE_MS = 85;
+const SLOW_SOFTWARE_MS = 130;
 const CHECK_MS = 3000;
 const PATIENCE_FRAMES = 20;
 

@@ -126,7 +126,8 @@ export class Room {
     }
     if (!stale && this.time_s - (this.linesAt_s ?? -1) < this.linesEvery_s) return;
     this.linesAt_s = this.time_s;
-    this.labels.point_to((anchor, side, inLens) => this.where(anchor, side, inLens), this.plan);
+    this.labels.pointTo((anchor, side, inLens) => this.where(anchor, side, inLens), this.plan);
+    this.labels.tieLens(this.lens.rect, this.lensTie());
   }
 
   draw() {
@@ -148,7 +149,7 @@ export class Room {
     const faceOnly = FACE.has(this.picked) || !this.picked;
     this.stage.group.visible = false;
     renderer.setRenderTarget(this.lens.target);
-    renderer.setClearColor(0x07111b, 1);
+    renderer.setClearColor(0x000000, 1);
     renderer.clear();
     this.figure.forLens(this.lens.lowest(), faceOnly, () => renderer.render(this.scene, this.lens.eye));
     renderer.setRenderTarget(null);
@@ -201,6 +202,14 @@ export class Room {
     const p = point.project(this.camera.eye);
     const { width, height } = this.plan.stage;
     return { x: (p.x * 0.5 + 0.5) * width, y: (0.5 - p.y * 0.5) * height, faint };
+  }
+
+  /** The circle on the body, CSS px, that the lens enlarges; null where it is turned away. */
+  lensTie() {
+    const at = this.lens.focus.clone().project(this.camera.eye);
+    const top = this.lens.focus.clone().setY(this.lens.focus.y + this.lens.half).project(this.camera.eye);
+    const { width, height } = this.plan.stage;
+    return { x: (at.x * 0.5 + 0.5) * width, y: (0.5 - at.y * 0.5) * height, r: (Math.abs(top.y - at.y) * height) / 2 };
   }
 
   cast(x, y) {

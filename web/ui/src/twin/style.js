@@ -9,6 +9,7 @@ const CSS = `
 .eb-twin canvas:focus-visible { box-shadow: inset 0 0 0 2px #7cc8ff; }
 .eb-twin svg.eb-lines { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
 .eb-lines path { fill: none; stroke-width: 1.2; }
+.eb-lines .eb-tie { stroke: #38bdf8; stroke-opacity: .30; stroke-width: 1; }
 .eb-card { position: absolute; left: 0; top: 0; box-sizing: border-box; margin: 0; padding: 7px 10px 8px 12px; text-align: left;
   color: inherit; font: inherit; cursor: pointer; border-radius: 8px; background: rgba(8, 17, 27, .88);
   border: 1px solid rgba(124, 160, 190, .30); border-left: 3px solid var(--ink); }

@@ -1,0 +1,54 @@
+"""What containers need before their processes start, in two steps. Both may run again at each start; they keep what is.
+
+``redis``: Redis' configuration, users and passwords, for the Redis container. ``patient`` (needs that Redis): the CA,
+the engine's, the hub's and the device's certificates, the hub's knowledge of the device, the demo's patient and the
+assignment of the device to the patient. ``everbeat demo`` does all this by itself; this file is for processes that
+start alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from device.cloud import enrol_local
+from everbeat import wiring
+from everbeat.demo import demo_card
+from everbeat.settings import Settings
+from security.identity import wall_clock_ms
+from twin_engine.store.server import prepare
+
+
+def redis(settings: Settings) -> None:
+    """Write what the Redis container reads."""
+    prepare(settings.redis_files.directory)
+
+
+def patient(settings: Settings) -> None:
+    """Make all identities, enrol the device where the hub is ours, admit the patient."""
+    card = demo_card()
+    wiring.engine_identity(settings)
+    identity = wiring.device_identity(settings, card.device)
+    if settings.local_hub:
+        wiring.hub_settings(settings)
+        enrol_local(settings.hub, identity)
+    store = wiring.patient_store(settings)
+    store.admit(card)
+    store.assign(card.device, card.id, wall_clock_ms())
+
+
+STEPS: dict[str, Callable[[Settings], None]] = {"redis": redis, "patient": patient}
+
+
+def main() -> int:
+    """0 where the step was done; 2 where there is no such step."""
+    step = STEPS.get(sys.argv[1]) if len(sys.argv) == 2 else None
+    if step is None:
+        print(f"expected one of {', '.join(STEPS)}, got {sys.argv[1:]}; nothing was made", file=sys.stderr)
+        return 2
+    step(Settings.from_env())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

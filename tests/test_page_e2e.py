@@ -1,0 +1,132 @@
+"""The page as a person sees it, on the real demo: unplug, synthesised and ever less sure, plug in, revised, tamper."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.demo_kit import PROJECT, Demo, running_demo
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+
+EMG, GSR = "emg_activity_mV.zyg", "gsr_uS"
+RECORDING = PROJECT.parent / "shared" / "data" / "emg_gsr" / "subj09.csv.gz"
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    source = ("--replay", str(RECORDING)) if RECORDING.exists() else ()
+    with running_demo("127.0.4.1", *source) as running:
+        running.wait_until_up()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page(demo: Demo, browser: Any) -> Iterator[Any]:
+    made = browser.new_page(viewport={"width": 1600, "height": 900})
+    made.errors = []
+    made.on("console", lambda m: made.errors.append(m.text) if m.type == "error" else None)
+    made.on("pageerror", lambda e: made.errors.append(str(e)))
+    made.strangers = []
+    made.on(
+        "request",
+        lambda r: (
+            made.strangers.append(r.url)
+            if demo.url[:-1] not in r.url.replace("ws:", "http:") and not r.url.startswith(("data:", "blob:"))
+            else None
+        ),
+    )
+    made.goto(demo.url)
+    yield made
+    made.close()
+
+
+def tile(page: Any, channel: str) -> dict[str, str]:
+    """What a tile says of its channel."""
+    found: dict[str, str] = page.locator(f'[data-tile="{channel}"]').evaluate(
+        "e => ({...e.dataset, text: e.innerText})"
+    )
+    return found
+
+
+def wait_for_provenance(page: Any, channel: str, provenance: str, timeout_s: float = 30) -> None:
+    page.wait_for_selector(f'[data-tile="{channel}"][data-provenance="{provenance}"]', timeout=timeout_s * 1000)
+
+
+def wait_for_text(page: Any, selector: str, pattern: str, there: bool = True, timeout_s: float = 40) -> str:
+    """Until an element's text does (or does not) match; by polling, for the page's policy forbids eval."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        said = str(page.locator(selector).inner_text())
+        if bool(re.search(pattern, said, re.IGNORECASE)) == there:
+            return said
+        time.sleep(0.2)
+    raise AssertionError(f"{selector} says {said!r}, expected {'' if there else 'no '}{pattern!r}")
+
+
+def test_the_body_stands_there_and_measured_data_arrives(page: Any, demo: Demo) -> None:
+    wait_for_provenance(page, EMG, "measured", 60)
+    wait_for_provenance(page, GSR, "measured")
+    assert page.locator("#twin canvas").count() >= 1
+    assert not page.locator("#twin .eb-fallback").count()
+    first = tile(page, GSR)
+    assert "MEASURED" in first["text"]
+    bar = page.locator("#session-bar")
+    assert bar.get_attribute("data-connected") == "true"
+    said = bar.inner_text()
+    assert "KESTREL-17" in said
+    assert ("REPLAYED RECORDING" if RECORDING.exists() else "SIMULATED PATIENT") in said
+    assert "not a primary alarm system" in said
+
+
+def test_unplugging_emg_makes_it_synthesised_and_ever_less_sure(page: Any) -> None:
+    page.click("#btn-emg")
+    wait_for_provenance(page, EMG, "synthesised")
+    assert "SYNTHESISED" in tile(page, EMG)["text"]
+    sure = [float(tile(page, EMG)["confidence"])]
+    for _ in range(3):
+        time.sleep(4)
+        sure.append(float(tile(page, EMG)["confidence"]))
+    assert sure[-1] < sure[0] < 1.0
+    assert sure == sorted(sure, reverse=True)
+    assert tile(page, GSR)["provenance"] == "measured", "the other sensors go on"
+    assert "silent" in page.locator("#alarm-bar").inner_text().lower()
+
+
+def test_plugging_it_in_brings_measured_values_back_and_revises_the_gap(page: Any) -> None:
+    page.click("#btn-emg")
+    wait_for_provenance(page, EMG, "measured")
+    wait_for_text(page, "#events", "revised")
+
+
+def test_a_forged_message_is_refused_and_the_page_says_why(page: Any) -> None:
+    page.click("#btn-tamper")
+    wait_for_text(page, "#events", "forged")
+    assert "seal does not match" in page.locator("#events").inner_text()
+    assert tile(page, GSR)["provenance"] == "measured", "the true message still counts"
+
+
+def test_it_asked_nobody_else_for_anything_and_logged_no_error_of_its_own(page: Any) -> None:
+    assert page.strangers == []
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("victim", ["web", "engine"])
+def test_when_a_process_is_killed_the_page_comes_back_by_itself(page: Any, demo: Demo, victim: str) -> None:
+    before = page.locator("#session-bar").inner_text()
+    demo.kill(victim)
+    wait_for_text(page, "#session-bar", r"\blive\b", there=False)
+    wait_for_text(page, "#session-bar", r"\blive\b")
+    wait_for_provenance(page, GSR, "measured")
+    assert "KESTREL-17" in before
+
+
+def test_pictures_of_it_can_be_kept(page: Any, tmp_path: Path) -> None:
+    picture = tmp_path / "page.png"
+    page.screenshot(path=picture)
+    assert picture.stat().st_size > 100_000, "a page with a body, traces and tiles is not a small picture"

@@ -1,0 +1,305 @@
+"""From the twin stream to real sockets: what a viewer gets, what a slow one gets, and what all get when nothing comes."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import socketio
+import websocket
+from werkzeug.serving import BaseWSGIServer
+
+from tests.fake_feed import FakeFeed
+from twin_engine.messages import REVISED, FrameKind, Provenance, Samples, decode_wire, encode_wire
+from twin_engine.store.feed import Entry
+from web.app import SOCKET_NAMESPACE, create_app, serve
+from web.history import History
+from web.relay import Relay
+from web.settings import WebSettings
+
+HOST = "127.0.1.72"
+PORTS = iter(range(8501, 8600))
+EVENTS = ("hello", "snapshot", "frame", "revision", "status", "event", "events", "silent", "dropped")
+
+
+class Web:
+    """A running web process on a fake feed."""
+
+    def __init__(self, feed: FakeFeed, server: BaseWSGIServer, relay: Relay, sent: list[tuple[Entry, int]]) -> None:
+        self.feed, self.server, self.relay, self.sent = feed, server, relay, sent
+        self.url = f"http://{HOST}:{server.port}"
+
+
+@contextmanager
+def running(feed: FakeFeed | None = None, **changes: Any) -> Iterator[Web]:
+    feed = feed or FakeFeed()
+    settings = WebSettings(host=HOST, port=next(PORTS), **{"block_ms": 100, "silent_after_s": 1.0, **changes})
+    sent = list[tuple[Entry, int]]()
+    app, _ = create_app(feed, settings, on_sent=lambda entry, now_ms: sent.append((entry, now_ms)))
+    server = serve(app, settings)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    relay = app.server.extensions["relay"]
+    wait_until(lambda: relay.ready)
+    try:
+        yield Web(feed, server, relay, sent)
+    finally:
+        server.shutdown()
+        relay.stop()
+
+
+class Watcher:
+    """A viewer: everything that comes, in order."""
+
+    def __init__(self, url: str, patient: str = "") -> None:
+        self.heard: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self.client = socketio.Client(reconnection=False)
+        for name in EVENTS:
+            self.client.on(name, lambda data, name=name: self.heard.put((name, data)), namespace=SOCKET_NAMESPACE)
+        self.client.connect(url, transports=["websocket"], namespaces=[SOCKET_NAMESPACE], auth={"patient": patient})
+
+    def until(self, name: str, accept: Callable[[Any], bool] = lambda _: True, timeout_s: float = 8.0) -> Any:
+        """The next message of that name that is acceptable."""
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                got, data = self.heard.get(timeout=left)
+            except queue.Empty:
+                break
+            if got == name and accept(data):
+                return data
+        raise AssertionError(f"expected {name!r} within {timeout_s} s, it did not come")
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.disconnect()
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, "expected this to hold by now, it does not"
+        time.sleep(0.02)
+
+
+# ---------------------------------------------------------------------------------------------------- viewers
+
+
+def test_a_new_viewer_is_given_the_whole_picture_and_then_live_frames() -> None:
+    with running() as web, Watcher(web.url) as viewer:
+        card = viewer.until("hello")["card"]
+        assert (card["pseudonym"], card["id"]) == (web.feed.card.pseudonym, web.feed.card.id)
+        kind, _, blocks = decode_wire(viewer.until("snapshot"))
+        past = {s.channel for s in blocks}
+        assert kind is FrameKind.SNAPSHOT and {"gsr_uS", "emg_activity_mV.zyg", "room_temp_C"} <= past
+        gsr = np.concatenate([s.times_us for s in blocks if s.channel == "gsr_uS"])
+        assert np.diff(gsr).max() < 11_000 and (gsr[-1] - gsr[0]) / 1e6 > 20
+        assert viewer.until("status")["channels"]["gsr_uS"]["provenance"] == "measured"
+        assert isinstance(viewer.until("events"), list)
+        kind, clock_s, live = decode_wire(viewer.until("frame"))
+        assert kind is FrameKind.LIVE and abs(clock_s - time.time()) < 2 and live[0].times_us[-1] > gsr[-1]
+
+
+def test_the_banner_says_nothing_that_would_name_the_patient() -> None:
+    with running() as web, Watcher(web.url) as viewer:
+        card = viewer.until("hello")["card"]
+        assert set(card) == {"id", "pseudonym", "birth_year", "bed", "sex", "height_cm", "weight_kg"}
+
+
+def test_events_and_revisions_reach_a_viewer_as_they_happen() -> None:
+    with running() as web, Watcher(web.url) as viewer:
+        web.feed.command("sim-01", "sensor", {"signal": "gsr", "connected": False})
+        assert viewer.until("event", lambda e: e["kind"] == "command")["severity"] == "info"
+        assert viewer.until("event", lambda e: e["kind"] == "gap-opened")["channel"] == "gsr_uS"
+        web.feed.unplugged.clear()
+        kind, _, (revised, *_) = decode_wire(viewer.until("revision"))
+        assert kind is FrameKind.REVISION and revised.channel == "gsr_uS" and (revised.provenance & REVISED).all()
+
+
+def test_a_patient_that_is_not_there_is_refused() -> None:
+    with running() as web, Watcher(web.url, patient="somebody-else") as viewer:
+        wait_until(lambda: not viewer.client.connected)
+        assert viewer.heard.empty()
+
+
+def test_a_socket_from_another_page_is_refused() -> None:
+    with running() as web:
+        address = f"{web.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
+        for origin in ("http://evil.example", "null", web.url.replace("http", "https")):
+            with pytest.raises(websocket.WebSocketBadStatusException):
+                websocket.create_connection(address, origin=origin)
+        websocket.create_connection(address, origin=web.url).close()
+
+
+def test_every_entry_is_reported_once_with_the_time_at_which_it_was_handed_on() -> None:
+    with running() as web, Watcher(web.url) as viewer:
+        viewer.until("frame")
+        viewer.until("frame")
+        ids = [entry.id for entry, _ in web.sent]
+        assert len(ids) == len(set(ids)) > 4
+        late_ms = [now_ms - entry.frame_ms for entry, now_ms in web.sent if entry.frame_ms]
+        assert late_ms and max(late_ms) < 1500
+
+
+def test_a_viewer_that_leaves_is_forgotten() -> None:
+    with running() as web:
+        with Watcher(web.url) as viewer:
+            viewer.until("hello")
+            assert len(web.relay.viewers(web.feed.card.id)) == 1
+        wait_until(lambda: not web.relay.viewers(web.feed.card.id))
+
+
+# --------------------------------------------------------------------------------------------- a slow viewer
+
+
+class Silent:
+    """A viewer that reads but confirms nothing until it is told to: Socket.IO 5 by hand over a plain websocket."""
+
+    def __init__(self, url: str) -> None:
+        self.acks: list[str] = []
+        self.names: list[str] = []
+        self.socket = websocket.create_connection(f"{url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket")
+        self.socket.recv()
+        self.socket.send(f"40{SOCKET_NAMESPACE},{{}}")
+
+    def read(self, seconds: float) -> None:
+        self.socket.settimeout(0.2)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                self.take(self.socket.recv())
+            except websocket.WebSocketTimeoutException:
+                continue
+
+    def take(self, packet: str | bytes) -> None:
+        if packet == "2":
+            self.socket.send("3")
+        elif isinstance(packet, str) and f"{SOCKET_NAMESPACE}," in packet and "[" in packet:
+            head, body = packet.split(",", 1)
+            ack, bracket, rest = body.partition("[")
+            self.names.append(json.loads(bracket + rest)[0])
+            if ack:
+                self.acks.append(ack)
+
+    def confirm(self) -> None:
+        for ack in self.acks:
+            self.socket.send(f"43{SOCKET_NAMESPACE},{ack}[]")
+        self.acks.clear()
+
+
+def test_a_viewer_that_confirms_nothing_is_sent_a_bounded_amount_and_then_the_newest() -> None:
+    with running(window=6) as web:
+        slow = Silent(web.url)
+        slow.read(4.0)
+        (viewer,) = web.relay.viewers(web.feed.card.id)
+        assert viewer.unconfirmed <= 6 and len(slow.names) <= 6
+        assert viewer.dropped_total > 5
+        slow.names.clear()
+        slow.confirm()
+        slow.read(2.0)
+        assert slow.names[:2] == ["dropped", "snapshot"], slow.names
+        slow.socket.close()
+
+
+def test_a_slow_viewer_does_not_hold_up_a_quick_one() -> None:
+    with running(window=4) as web, Watcher(web.url) as quick:
+        slow = Silent(web.url)
+        slow.read(1.0)
+        stamps = [quick.until("status")["t"] for _ in range(8)]
+        assert max(np.diff(stamps)) < 0.6 and time.time() - stamps[-1] < 1.0
+        slow.socket.close()
+
+
+# ------------------------------------------------------------------------------------------ when nothing comes
+
+
+def test_viewers_are_told_since_when_the_engine_is_silent_and_when_it_is_back() -> None:
+    with running() as web, Watcher(web.url) as viewer:
+        viewer.until("status")
+        web.feed.frozen = True
+        silent = viewer.until("silent")
+        assert abs(silent["since"] - time.time()) < 3
+        with Watcher(web.url) as late:
+            assert late.until("silent")["since"] == silent["since"]
+        web.feed.thaw()
+        assert viewer.until("silent")["since"] is None
+        viewer.until("frame")
+
+
+def test_a_store_that_is_down_is_asked_again_and_nothing_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    with running(patience_s=0.5) as web, Watcher(web.url) as viewer:
+        before = viewer.until("status")["t"]
+        web.feed.down = True
+        assert viewer.until("silent")["why"] == "the record store can't be reached"
+        web.feed.down = False
+        stamps = [before]
+        while stamps[-1] < time.time() - 0.5:
+            stamps.append(viewer.until("status")["t"])
+        assert np.allclose(np.diff(stamps), 0.25)
+    assert any("can't be read, next attempt" in record.message for record in caplog.records)
+
+
+def test_a_web_that_starts_before_its_store_serves_once_the_store_is_there() -> None:
+    feed = FakeFeed()
+    feed.down = True
+    threading.Timer(1.0, lambda: setattr(feed, "down", False)).start()
+    with running(feed, patience_s=0.5) as web, Watcher(web.url) as viewer:
+        viewer.until("hello")
+        viewer.until("frame")
+
+
+def test_entries_that_are_no_wire_messages_do_not_stop_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    class Spoilt(FakeFeed):
+        def follow(self, last: dict[str, str], block_ms: int) -> list[tuple[str, Entry]]:
+            good = super().follow(last, block_ms)
+            return [(p, Entry(e.id, b"\x00rubbish" if e.frame else b"", b"", e.status, e.events)) for p, e in good]
+
+    with running(Spoilt()) as web, Watcher(web.url) as viewer:
+        viewer.until("frame")
+        viewer.until("status")
+    assert any("no wire message" in record.message for record in caplog.records)
+
+
+# ------------------------------------------------------------------------------------------------- the snapshot
+
+
+def made(t0_s: float, values: list[float], kind: int, channel: str = "gsr_uS") -> Samples:
+    v = np.array(values)
+    times = (t0_s * 1e6 + np.arange(len(v)) * 250_000).astype(np.int64)
+    return Samples(channel, times, v, v - 1, v + 1, np.full(len(v), 0.8), np.full(len(v), kind, np.uint8))
+
+
+def test_a_snapshot_has_revisions_in_place_of_what_was_shown() -> None:
+    history = History(60)
+    live = encode_wire(FrameKind.LIVE, 1002.0, [made(1000, [1, 2, 3, 4], Provenance.SYNTHESISED)])
+    revision = encode_wire(FrameKind.REVISION, 1003.0, [made(1000.25, [20, 30], Provenance.MEASURED | REVISED)])
+    history.add(Entry("1-0", live))
+    history.add(Entry("2-0", b"", revision))
+    _, _, (joined,) = decode_wire(history.snapshot())
+    assert joined.values.tolist() == [1, 20, 30, 4]
+    assert (joined.provenance & REVISED).astype(bool).tolist() == [False, True, True, False]
+
+
+def test_a_snapshot_reaches_back_no_further_than_it_promises() -> None:
+    history = History(10)
+    for k in range(100):
+        history.add(Entry(f"{k}-0", encode_wire(FrameKind.LIVE, 1000.0 + k, [made(1000 + k, [k], 0)])))
+    _, clock_s, blocks = decode_wire(history.snapshot())
+    assert clock_s == 1099.0
+    assert min(s.times_us[0] for s in blocks) >= 1089e6
+
+
+def test_a_time_that_was_sent_twice_is_in_the_snapshot_once_with_the_later_word() -> None:
+    history = History(60)
+    history.add(Entry("1-0", encode_wire(FrameKind.LIVE, 1001.0, [made(1000, [1, 2], 0)])))
+    history.add(Entry("2-0", encode_wire(FrameKind.LIVE, 1002.0, [made(1000.25, [5, 6], 0)])))
+    _, _, (joined,) = decode_wire(history.snapshot())
+    assert joined.values.tolist() == [1, 5, 6]
