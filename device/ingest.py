@@ -32,8 +32,8 @@ FROM_THE_START = "-1"
 BATCH_EVENTS = 256
 PREFETCH_EVENTS = 300
 SIGN_OF_LIFE_S = 1.0  # an idle partition calls back this often
-WATCH_S = 5.0
-SILENT_S = 10.0  # a partition whose newest event has not come for this long is taken for dead
+WATCH_S = 10.0
+SILENT_S = 20.0  # a partition whose newest event has not come for this long is taken for dead
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 15.0
 _DEVICE = b"iothub-connection-device-id"
 

@@ -60,6 +60,9 @@ class Lanes:
         verify_recipient(recipient, self._identity.trust, now_ms, self._identity.device_id)
         if recipient == self.recipient:
             return False
+        if self.recipient is not None and not recipient.supersedes(self.recipient):
+            got = f"key {recipient.kid.hex()}, which ends no later"
+            raise Rejected("replayed", "a newer key than the one in use", got, "the key in use was kept")
         if self.recipient is None or recipient.kid != self.recipient.kid:
             self._sealers.clear()
         self.recipient = recipient

@@ -99,7 +99,7 @@ class Link:
             await asyncio.wait_for(call(client), SEND_TIMEOUT_S)
         except SDK_ERRORS as error:
             self._lost.set()
-            raise LinkDown(f"expected the hub's acknowledgement, got: {error or type(error).__name__}") from error
+            raise LinkDown(f"expected the hub's acknowledgement, got: {_root_cause(error)}") from error
 
     def _new_client(self) -> IoTHubDeviceClient:
         address, identity = self._address, self._identity
@@ -126,8 +126,7 @@ class Link:
             await asyncio.to_thread(self._attach, client, asyncio.get_running_loop())
             twin = await asyncio.wait_for(client.get_twin(), CONNECT_TIMEOUT_S)
         except SDK_ERRORS as error:
-            cause = error.__cause__ or error
-            log.warning("no connection to the hub at %s (%s); trying again", place, cause)
+            log.warning("expected a connection to the hub at %s, got: %s; trying again", place, _root_cause(error))
             return False
         self._client = client
         self.connections += 1
@@ -162,6 +161,15 @@ class Link:
         status, payload = await self._listener.method(request.name, request.payload)
         response = MethodResponse.create_from_method_request(request, status, payload)
         await _quietly(client.send_method_response(response), SEND_TIMEOUT_S)
+
+
+def _root_cause(error: BaseException) -> str:
+    """The innermost error: the SDK wraps what TLS or the socket said in several nameless layers."""
+    told = [error]
+    while (inner := told[-1].__cause__ or told[-1].__context__) is not None and inner not in told:
+        told.append(inner)
+    spoken = next((e for e in reversed(told) if str(e)), told[-1])
+    return f"{type(spoken).__name__}: {spoken}"
 
 
 async def _quietly(work: Awaitable[Any], timeout_s: float) -> None:

@@ -19,7 +19,7 @@ from device.frame import MAX_BLOCKS, MAX_READINGS, Block, Source
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]  # µs since 1970 UTC
 
-FRAME_READINGS = 8_000  # a frame; at 6 bytes a reading still below the codec's 64 KiB
+FRAME_READINGS = 5_000  # a frame; at 12 bytes for value and time, the most it takes, still below the codec's 64 KiB
 _EVEN_US = 500  # readings this close to an even grid are sent as even; a block's start is a whole ms anyway
 _MAX_COUNT = float(2**53 - 1)
 

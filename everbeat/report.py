@@ -31,7 +31,7 @@ class Report:
     samples_shown: int
     duplicates: int
     refused: int
-    lost: int  # sent, and neither stored nor safe in the device's spool
+    lost: int  # sent and not stored, or given up by the device
     spooled: int  # envelopes without a receipt when the device stopped
     end_to_end_ms: dict[str, float]
     frames_measured: int
@@ -90,7 +90,7 @@ class Probe:
                 samples_shown=self._shown,
                 duplicates=self._counters.get("duplicates", 0),
                 refused=self._counters.get("refused", 0),
-                lost=max(0, int(sent["readings_sent"]) - stored) if not sent.get("spooled") else 0,
+                lost=_lost(sent, stored),
                 spooled=int(sent.get("spooled", 0)),
                 end_to_end_ms=quantiles,
                 frames_measured=len(self._latencies_ms),
@@ -111,3 +111,10 @@ class Probe:
         _, _, samples = decode_wire(data)
         with self._lock:
             self._shown += sum(len(s) for s in samples)
+
+
+def _lost(sent: dict[str, Any], stored: int) -> int:
+    """What the device gave up, or sent in this boot beyond what is stored; what waits in its spool is not lost."""
+    given_up = int(sent.get("dropped_readings", 0)) + int(sent.get("unsealed_readings", 0))
+    missing = 0 if sent.get("spooled") else int(sent["readings_sent"]) - stored
+    return max(given_up, missing, 0)

@@ -11,6 +11,7 @@ import base64
 import functools
 import hashlib
 import ipaddress
+import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.iot.device import X509
 from azure.iot.device.aio import IoTHubDeviceClient
@@ -232,6 +234,13 @@ def running_hub(host: str, folder: Path, **changes: object) -> Iterator[Kit]:
         yield Kit(hub, ca)
     finally:
         hub.stop()
+
+
+def faults(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the hub itself did wrong, by its own log."""
+    return [
+        r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR and r.name.startswith(("every", "asyn"))
+    ]
 
 
 async def eventually(holds: Callable[[], object], within_s: float = 10.0, what: str = "it") -> None:

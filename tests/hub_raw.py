@@ -132,6 +132,13 @@ def raw_device(kit: Kit, pair: Pair | None, name: str | None = None, **options: 
         device.close()
 
 
+def assert_serves(kit: Kit, pair: Pair, name: str) -> None:
+    """Whoever misbehaved before: this device connects, sends, and has its acknowledgement."""
+    with raw_device(kit, pair, name) as device:
+        device.send(publish(events(name), b"still here", 7))
+        assert device.acked(7)
+
+
 class RawConsumer(Raw):
     """AMQP by hand."""
 

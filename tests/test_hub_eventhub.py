@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from azure.eventhub import EventData
+from azure.eventhub import EventData, TransportType
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from azure.eventhub.exceptions import AuthenticationError, EventHubError
 from azure.iot.device import Message
@@ -52,18 +53,27 @@ def body(event: EventData) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def reading(client: EventHubConsumerClient, **options: object) -> AsyncIterator[Seen]:
-    """Read in the background."""
-    seen = Seen()
-    async with client:
-        task = asyncio.create_task(client.receive(on_event=seen.take, on_error=seen.fail, **options))
-        try:
-            yield seen
-        finally:
-            await client.close()
+async def reading_all(*readers: tuple[EventHubConsumerClient, dict[str, object]]) -> AsyncIterator[list[Seen]]:
+    """Read with several clients in the background; what each has seen. They end together: each takes a second."""
+    all_seen = [Seen() for _ in readers]
+    tasks = [
+        asyncio.create_task(client.receive(on_event=seen.take, on_error=seen.fail, **options))
+        for (client, options), seen in zip(readers, all_seen, strict=True)
+    ]
+    try:
+        yield all_seen
+    finally:
+        await asyncio.gather(*(client.close() for client, _ in readers))
+        for task in tasks:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, EventHubError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def reading(client: EventHubConsumerClient, **options: object) -> AsyncIterator[Seen]:
+    """Read with one client in the background."""
+    async with reading_all((client, options)) as (seen,):
+        yield seen
 
 
 @contextlib.asynccontextmanager
@@ -169,13 +179,14 @@ async def test_reading_resumes_after_an_offset_a_number_or_a_time(kit: Kit) -> N
         (start + 3, False, expected[1:]),
         (moment, False, expected[1:]),
     ]
-    where = {"partition_id": str(partition)}
-    async with contextlib.AsyncExitStack() as stack:
-        readers = [
-            reading(kit.consumer(), **where, starting_position=position, starting_position_inclusive=inclusive)
-            for position, inclusive, _ in cases
-        ]
-        all_seen = [await stack.enter_async_context(reader) for reader in readers]
+    readers = [
+        (
+            kit.consumer(),
+            {"partition_id": str(partition), "starting_position": p, "starting_position_inclusive": inclusive},
+        )
+        for p, inclusive, _ in cases
+    ]
+    async with reading_all(*readers) as all_seen:
         await eventually(lambda: all(s.bodies()[-1:] == [b"after 2"] for s in all_seen), what="the last event")
     for seen, (position, inclusive, bodies) in zip(all_seen, cases, strict=True):
         assert seen.bodies() == bodies, (position, inclusive)
@@ -194,10 +205,7 @@ async def test_from_latest_only_what_comes_is_read(kit: Kit) -> None:
 @in_loop
 async def test_several_consumers_read_the_same_events(kit: Kit) -> None:
     starts = {str(i): await offset_now(kit, i) for i in range(2)}
-    async with contextlib.AsyncExitStack() as stack:
-        all_seen = [
-            await stack.enter_async_context(reading(kit.consumer(), starting_position=starts)) for _ in range(3)
-        ]
+    async with reading_all(*((kit.consumer(), {"starting_position": starts}) for _ in range(3))) as all_seen:
         async with connected(kit, *DEVICES) as devices:
             for i in range(20):
                 await asyncio.gather(*(device.send_message(str(i)) for device in devices))
@@ -248,6 +256,17 @@ async def test_the_hub_tells_its_partitions(kit: Kit) -> None:
         facts = await consumer.get_partition_properties("1")
         assert facts["id"] == "1"
         assert int(facts["last_enqueued_offset"]) == facts["last_enqueued_sequence_number"]
+
+
+@in_loop
+async def test_a_hub_on_another_port_is_reached_by_a_custom_address_with_tls_and_not_without(tmp_path: Path) -> None:
+    with running_hub("127.0.1.15", tmp_path, amqp_port=25671) as other:
+        where = {"custom_endpoint_address": "sb://127.0.1.15:25671", "transport_type": TransportType.Amqp}
+        async with other.consumer(**where) as consumer:
+            assert await consumer.get_partition_ids() == ["0", "1"]
+        async with other.consumer(**where, use_tls=False, retry_total=0) as consumer:
+            with pytest.raises(EventHubError):
+                await asyncio.wait_for(consumer.get_partition_ids(), 5)
 
 
 @in_loop

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import ssl
@@ -10,13 +9,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from azure.iot.device import MethodRequest, MethodResponse
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 from azure.iot.hub.sastoken import SasToken
 from msrest.exceptions import ClientRequestError, HttpOperationError
 
-from device.hub.topics import METHODS
-from tests.hub_kit import KEY, OTHER_KEY, Kit, in_loop, running_hub
+from tests.hub_kit import KEY, OTHER_KEY, Kit, running_hub
 
 pytestmark = pytest.mark.hub
 
@@ -174,22 +171,6 @@ def test_a_method_for_a_device_that_is_away_is_not_found_as_in_iot_hub(kit: Kit)
     kit.enrol("offline-1")
     status, detail, name = refused(kit.rest().invoke_device_method, "offline-1", call())
     assert (status, name, detail["errorCode"]) == (404, "DeviceNotOnline", 404103)
-
-
-@in_loop
-async def test_a_device_that_does_not_answer_is_a_gateway_timeout_and_one_that_answers_late_harms_nothing(
-    kit: Kit,
-) -> None:
-    client, late = kit.device("mute-1", kit.enrol("mute-1")), list[MethodRequest]()
-    await client.connect()
-    client.on_method_request_received = late.append
-    await kit.subscribed("mute-1", METHODS)
-    request = call(response_timeout_in_seconds=5)
-    status, detail, _ = await asyncio.to_thread(refused, kit.rest().invoke_device_method, "mute-1", request)
-    assert (status, detail["errorCode"]) == (504, 504101)
-    await client.send_method_response(MethodResponse.create_from_method_request(late[0], 200, {}))
-    assert client.connected
-    await client.shutdown()
 
 
 @pytest.mark.parametrize(

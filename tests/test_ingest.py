@@ -111,7 +111,7 @@ async def test_an_event_reaches_the_sink_within_milliseconds(house: House) -> No
             await asyncio.sleep(0.137)
         await eventually(lambda: len(shelf.events) == 21)
     delays_ms = sorted((b - a) * 1000 for a, b in zip(sent_s, shelf.arrived_s[1:], strict=True))
-    assert delays_ms[10] < 40, delays_ms  # the SDK alone: 50 to 60; here 3 on an idle machine
+    assert delays_ms[10] < 30, delays_ms  # measured on two busy cores: 5, and 38 without `hasten`
 
 
 @in_loop
@@ -208,11 +208,11 @@ async def test_the_watchdog_barks_at_a_partition_whose_events_do_not_come() -> N
     stub = Stub()
     newer = {"is_empty": False, "last_enqueued_offset": "9", "last_enqueued_sequence_number": 9}
     stub.reader.judge("0", newer)
-    stub.silent_for(11)
+    stub.silent_for(21)
     stub.reader.busy = 1
     stub.reader.judge("0", newer)  # a put is under way: that is no silence
     stub.reader.busy = 0
-    stub.silent_for(11)
+    stub.silent_for(21)
     with pytest.raises(EventHubError, match="gives nothing after 7"):
         stub.reader.judge("0", newer)
 

@@ -243,8 +243,9 @@ def test_on_people_never_seen_it_beats_holding_the_last_value_and_its_bounds_hol
 
 def test_the_places_of_the_test_gaps_are_frozen(generator: Generator) -> None:
     data = shared_path("data")
-    assert masks_sha256(data, generator, windows=5) == masks_sha256(data, generator, windows=5)
-    assert masks_sha256(data, generator, windows=5) != masks_sha256(data, generator, windows=5, seed=12)
+    first, again = (masks_sha256(data, generator, windows=5, signals=["hr_bpm"]) for _ in range(2))
+    assert first == again
+    assert first != masks_sha256(data, generator, windows=5, signals=["hr_bpm"], seed=12)
 
 
 # ------------------------------------------------------------------------------------------------ the training
@@ -277,13 +278,13 @@ def test_training_writes_weights_that_load_and_keeps_signals_trained_before(
     made_up_recordings(tmp_path / "data")
     for name in ("TRAIN_WINDOWS", "CLEAN_WINDOWS", "VALIDATION_WINDOWS"):
         monkeypatch.setattr(story, name, 200)
-    monkeypatch.setattr("twin_engine.fit._CHECK_EVERY", 5)
+    monkeypatch.setattr("twin_engine.fit._CHECK_EVERY", 20)
     told: list[tuple[str, float]] = []
     for signal in ("gsr_uS", "hr_bpm"):
         metrics = story.train(
             tmp_path / "data",
             tmp_path / "out",
-            seconds_per_signal=2.0,
+            seconds_per_signal=1.5,
             seed=1,
             progress=lambda what, share: told.append((what, share)),
             signals=[signal],

@@ -1,9 +1,7 @@
-"""From the twin stream to real sockets: what a viewer gets, what a slow one gets, and what all get when nothing comes."""
+"""From the twin stream to real sockets: what a viewer gets, and a slow one, and all when nothing comes."""
 
 from __future__ import annotations
 
-import json
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,21 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import socketio
 import websocket
 from werkzeug.serving import BaseWSGIServer
 
 from tests.fake_feed import FakeFeed
+from tests.socket_viewer import Viewer
 from twin_engine.messages import REVISED, FrameKind, Provenance, Samples, decode_wire, encode_wire
 from twin_engine.store.feed import Entry
-from web.app import SOCKET_NAMESPACE, create_app, serve
+from web.app import create_app, serve
 from web.history import History
 from web.relay import Relay
 from web.settings import WebSettings
 
 HOST = "127.0.1.72"
 PORTS = iter(range(8501, 8600))
-EVENTS = ("hello", "snapshot", "frame", "revision", "status", "event", "events", "silent", "dropped")
 
 
 class Web:
@@ -40,7 +37,7 @@ class Web:
 @contextmanager
 def running(feed: FakeFeed | None = None, **changes: Any) -> Iterator[Web]:
     feed = feed or FakeFeed()
-    settings = WebSettings(host=HOST, port=next(PORTS), **{"block_ms": 100, "silent_after_s": 1.0, **changes})
+    settings = WebSettings(host=HOST, port=next(PORTS), **{"block_ms": 100, "silent_after_s": 1.5, **changes})
     sent = list[tuple[Entry, int]]()
     app, _ = create_app(feed, settings, on_sent=lambda entry, now_ms: sent.append((entry, now_ms)))
     server = serve(app, settings)
@@ -54,35 +51,6 @@ def running(feed: FakeFeed | None = None, **changes: Any) -> Iterator[Web]:
         relay.stop()
 
 
-class Watcher:
-    """A viewer: everything that comes, in order."""
-
-    def __init__(self, url: str, patient: str = "") -> None:
-        self.heard: queue.Queue[tuple[str, Any]] = queue.Queue()
-        self.client = socketio.Client(reconnection=False)
-        for name in EVENTS:
-            self.client.on(name, lambda data, name=name: self.heard.put((name, data)), namespace=SOCKET_NAMESPACE)
-        self.client.connect(url, transports=["websocket"], namespaces=[SOCKET_NAMESPACE], auth={"patient": patient})
-
-    def until(self, name: str, accept: Callable[[Any], bool] = lambda _: True, timeout_s: float = 8.0) -> Any:
-        """The next message of that name that is acceptable."""
-        deadline = time.monotonic() + timeout_s
-        while (left := deadline - time.monotonic()) > 0:
-            try:
-                got, data = self.heard.get(timeout=left)
-            except queue.Empty:
-                break
-            if got == name and accept(data):
-                return data
-        raise AssertionError(f"expected {name!r} within {timeout_s} s, it did not come")
-
-    def __enter__(self) -> Watcher:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.client.disconnect()
-
-
 def wait_until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():
@@ -94,7 +62,7 @@ def wait_until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
 
 
 def test_a_new_viewer_is_given_the_whole_picture_and_then_live_frames() -> None:
-    with running() as web, Watcher(web.url) as viewer:
+    with running() as web, Viewer(web.url) as viewer:
         card = viewer.until("hello")["card"]
         assert (card["pseudonym"], card["id"]) == (web.feed.card.pseudonym, web.feed.card.id)
         kind, _, blocks = decode_wire(viewer.until("snapshot"))
@@ -109,13 +77,13 @@ def test_a_new_viewer_is_given_the_whole_picture_and_then_live_frames() -> None:
 
 
 def test_the_banner_says_nothing_that_would_name_the_patient() -> None:
-    with running() as web, Watcher(web.url) as viewer:
+    with running() as web, Viewer(web.url) as viewer:
         card = viewer.until("hello")["card"]
         assert set(card) == {"id", "pseudonym", "birth_year", "bed", "sex", "height_cm", "weight_kg"}
 
 
 def test_events_and_revisions_reach_a_viewer_as_they_happen() -> None:
-    with running() as web, Watcher(web.url) as viewer:
+    with running() as web, Viewer(web.url) as viewer:
         web.feed.command("sim-01", "sensor", {"signal": "gsr", "connected": False})
         assert viewer.until("event", lambda e: e["kind"] == "command")["severity"] == "info"
         assert viewer.until("event", lambda e: e["kind"] == "gap-opened")["channel"] == "gsr_uS"
@@ -125,8 +93,8 @@ def test_events_and_revisions_reach_a_viewer_as_they_happen() -> None:
 
 
 def test_a_patient_that_is_not_there_is_refused() -> None:
-    with running() as web, Watcher(web.url, patient="somebody-else") as viewer:
-        wait_until(lambda: not viewer.client.connected)
+    with running() as web, Viewer(web.url, patient="somebody-else") as viewer:
+        assert viewer.closed.wait(5)
         assert viewer.heard.empty()
 
 
@@ -140,7 +108,7 @@ def test_a_socket_from_another_page_is_refused() -> None:
 
 
 def test_every_entry_is_reported_once_with_the_time_at_which_it_was_handed_on() -> None:
-    with running() as web, Watcher(web.url) as viewer:
+    with running() as web, Viewer(web.url) as viewer:
         viewer.until("frame")
         viewer.until("frame")
         ids = [entry.id for entry, _ in web.sent]
@@ -151,7 +119,7 @@ def test_every_entry_is_reported_once_with_the_time_at_which_it_was_handed_on() 
 
 def test_a_viewer_that_leaves_is_forgotten() -> None:
     with running() as web:
-        with Watcher(web.url) as viewer:
+        with Viewer(web.url) as viewer:
             viewer.until("hello")
             assert len(web.relay.viewers(web.feed.card.id)) == 1
         wait_until(lambda: not web.relay.viewers(web.feed.card.id))
@@ -160,74 +128,39 @@ def test_a_viewer_that_leaves_is_forgotten() -> None:
 # --------------------------------------------------------------------------------------------- a slow viewer
 
 
-class Silent:
-    """A viewer that reads but confirms nothing until it is told to: Socket.IO 5 by hand over a plain websocket."""
-
-    def __init__(self, url: str) -> None:
-        self.acks: list[str] = []
-        self.names: list[str] = []
-        self.socket = websocket.create_connection(f"{url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket")
-        self.socket.recv()
-        self.socket.send(f"40{SOCKET_NAMESPACE},{{}}")
-
-    def read(self, seconds: float) -> None:
-        self.socket.settimeout(0.2)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            try:
-                self.take(self.socket.recv())
-            except websocket.WebSocketTimeoutException:
-                continue
-
-    def take(self, packet: str | bytes) -> None:
-        if packet == "2":
-            self.socket.send("3")
-        elif isinstance(packet, str) and f"{SOCKET_NAMESPACE}," in packet and "[" in packet:
-            head, body = packet.split(",", 1)
-            ack, bracket, rest = body.partition("[")
-            self.names.append(json.loads(bracket + rest)[0])
-            if ack:
-                self.acks.append(ack)
-
-    def confirm(self) -> None:
-        for ack in self.acks:
-            self.socket.send(f"43{SOCKET_NAMESPACE},{ack}[]")
-        self.acks.clear()
-
-
 def test_a_viewer_that_confirms_nothing_is_sent_a_bounded_amount_and_then_the_newest() -> None:
     with running(window=6) as web:
-        slow = Silent(web.url)
-        slow.read(4.0)
-        (viewer,) = web.relay.viewers(web.feed.card.id)
-        assert viewer.unconfirmed <= 6 and len(slow.names) <= 6
-        assert viewer.dropped_total > 5
-        slow.names.clear()
+        slow = Viewer(web.url, confirms=False)
+        time.sleep(4.0)
+        (line,) = web.relay.viewers(web.feed.card.id)
+        assert line.unconfirmed <= 6 and len(slow.names) <= 6
+        assert line.dropped_total > 5
+        before = len(slow.names)
         slow.confirm()
-        slow.read(2.0)
-        assert slow.names[:2] == ["dropped", "snapshot"], slow.names
-        slow.socket.close()
+        assert slow.until("dropped")["count"] == line.dropped_total
+        slow.until("snapshot")
+        assert slow.names[before : before + 2] == ["dropped", "snapshot"]
+        slow.close()
 
 
 def test_a_slow_viewer_does_not_hold_up_a_quick_one() -> None:
-    with running(window=4) as web, Watcher(web.url) as quick:
-        slow = Silent(web.url)
-        slow.read(1.0)
+    with running(window=4) as web, Viewer(web.url) as quick:
+        slow = Viewer(web.url, confirms=False)
         stamps = [quick.until("status")["t"] for _ in range(8)]
         assert max(np.diff(stamps)) < 0.6 and time.time() - stamps[-1] < 1.0
-        slow.socket.close()
+        slow.close()
 
 
 # ------------------------------------------------------------------------------------------ when nothing comes
 
 
 def test_viewers_are_told_since_when_the_engine_is_silent_and_when_it_is_back() -> None:
-    with running() as web, Watcher(web.url) as viewer:
+    with running() as web, Viewer(web.url) as viewer:
         viewer.until("status")
         web.feed.frozen = True
         silent = viewer.until("silent")
         assert abs(silent["since"] - time.time()) < 3
-        with Watcher(web.url) as late:
+        with Viewer(web.url) as late:
             assert late.until("silent")["since"] == silent["since"]
         web.feed.thaw()
         assert viewer.until("silent")["since"] is None
@@ -235,7 +168,7 @@ def test_viewers_are_told_since_when_the_engine_is_silent_and_when_it_is_back() 
 
 
 def test_a_store_that_is_down_is_asked_again_and_nothing_is_lost(caplog: pytest.LogCaptureFixture) -> None:
-    with running(patience_s=0.5) as web, Watcher(web.url) as viewer:
+    with running(patience_s=0.5) as web, Viewer(web.url) as viewer:
         before = viewer.until("status")["t"]
         web.feed.down = True
         assert viewer.until("silent")["why"] == "the record store can't be reached"
@@ -251,7 +184,7 @@ def test_a_web_that_starts_before_its_store_serves_once_the_store_is_there() -> 
     feed = FakeFeed()
     feed.down = True
     threading.Timer(1.0, lambda: setattr(feed, "down", False)).start()
-    with running(feed, patience_s=0.5) as web, Watcher(web.url) as viewer:
+    with running(feed, patience_s=0.5) as web, Viewer(web.url) as viewer:
         viewer.until("hello")
         viewer.until("frame")
 
@@ -262,7 +195,7 @@ def test_entries_that_are_no_wire_messages_do_not_stop_the_rest(caplog: pytest.L
             good = super().follow(last, block_ms)
             return [(p, Entry(e.id, b"\x00rubbish" if e.frame else b"", b"", e.status, e.events)) for p, e in good]
 
-    with running(Spoilt()) as web, Watcher(web.url) as viewer:
+    with running(Spoilt()) as web, Viewer(web.url) as viewer:
         viewer.until("frame")
         viewer.until("status")
     assert any("no wire message" in record.message for record in caplog.records)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -265,3 +267,63 @@ async def reported(house: House, device: str, name: str) -> object:
 
     twin = await asyncio.to_thread(_manager(house.rest(), 5).get_twin, device)
     return twin.properties.reported["everbeat"][name]
+
+
+_DEVICE = """
+import asyncio, sys
+from pathlib import Path
+from device.link import HubAddress
+from device.uplink import UplinkSettings, run_device
+from security.identity import DeviceIdentity
+from tests.device_kit import Ramp
+host, directory, name, root, state = sys.argv[1:]
+identity = DeviceIdentity.load(Path(directory), name)
+settings = UplinkSettings(HubAddress(host, root=Path(root)), identity, Path(state), frame_interval_s=0.2)
+asyncio.run(run_device(settings, Ramp(), asyncio.Event()))
+"""
+
+
+@in_loop
+async def test_a_device_killed_while_the_hub_is_away_loses_no_sealed_frame(house: House) -> None:
+    identity = house.device("bed-12")
+    state_dir = house.folder / "state" / "bed-12"
+    arguments = (house.host, str(identity.key_path.parent), "bed-12", str(house.ca.root_path), str(state_dir))
+    async with running_engine(house) as engine:
+        give_key(engine, house, "bed-12")
+        victim = await asyncio.create_subprocess_exec(sys.executable, "-c", _DEVICE, *arguments)
+        await eventually(lambda: len(engine.frames("bed-12")) > 3, 20)
+        await asyncio.to_thread(house.hub.stop)
+        await asyncio.sleep(5)  # frames go to the spool, at last by the backfill lane
+        victim.kill()
+        await victim.wait()
+        await asyncio.to_thread(house.hub.start)
+        device = RunningDevice(house.uplink(identity), Ramp())
+        await eventually(lambda: len({f.epoch for f in engine.frames("bed-12")}) == 2, 20)
+        await device.stop()
+        first = min(f.epoch for f in engine.frames("bed-12"))
+        killed = [f for f in engine.frames("bed-12") if f.epoch == first]
+        counts = sorted(c for f in killed for b in f.blocks if b.channel == "gsr_uS" for c in b.counts if c is not None)
+        assert counts == list(range(len(counts))) and len(counts) > 200
+        assert engine.frames("bed-12", live=False)
+        assert engine.refused == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [("root", "CERTIFICATE_VERIFY_FAILED"), ("certificate", "SSL"), ("enrolment", "not authorised")]
+)
+def test_a_device_that_cannot_connect_says_why(
+    house: House, wrong: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stranger = House("127.0.1.32", house.folder / "stranger")
+    identity = (stranger if wrong == "certificate" else house).device("bed-13", enrol=False)
+    settings = house.uplink(identity)
+    if wrong == "root":
+        settings = replace(settings, address=replace(settings.address, root=stranger.ca.root_path))
+
+    async def attempt() -> None:
+        device = RunningDevice(settings, Ramp())
+        await eventually(lambda: said in caplog.text)
+        await device.stop()
+
+    asyncio.run(attempt())
+    assert f"expected a connection to the hub at {house.host}, got" in caplog.text

@@ -57,7 +57,7 @@ def evaluate(
     Raises RecordingError where `data` holds no recordings.
     """
     parts = generator.metadata["split"]
-    known = {r.person: r for folder in TRAINING_FOLDERS for r in read_folder(data, folder)}
+    known = _held_out(data, generator)
     rows = []
     chosen = list(signals or generator.metadata["signals"])
     for i, signal in enumerate(chosen):
@@ -71,16 +71,24 @@ def evaluate(
     return rows
 
 
-def masks_sha256(data: Path, generator: Generator, *, seed: int = 11, windows: int = 150) -> str:
+def masks_sha256(
+    data: Path, generator: Generator, *, seed: int = 11, windows: int = 150, signals: Sequence[str] | None = None
+) -> str:
     """Hash of who is tested and where the gaps begin: the same hash, the same test."""
-    digest = hashlib.sha256()
-    for signal in generator.metadata["signals"]:
-        known = {r.person: r for folder in TRAINING_FOLDERS for r in read_folder(data, folder)}
+    digest, known = hashlib.sha256(), _held_out(data, generator)
+    for signal in signals or generator.metadata["signals"]:
         for _, people in _test_people(data, signal, known, generator.metadata["split"]["test"]):
             for series in series_of(people, signal):
                 ends = _ends(series, PLANS[signal].grid_s, windows, seed)
                 digest.update(f"{series.person} {series.channel} {ends.tolist()}\n".encode())
     return digest.hexdigest()
+
+
+def _held_out(data: Path, generator: Generator) -> dict[str, Recording]:
+    """The test and validation people, by name."""
+    parts = generator.metadata["split"]
+    wanted = {*parts["test"], *parts["validation"]}
+    return {r.person: r for folder in TRAINING_FOLDERS for r in read_folder(data, folder, wanted)}
 
 
 def _test_people(
@@ -205,7 +213,7 @@ def _row(
     def mean(values: dict[str, float]) -> float:
         return float(np.mean(list(values.values())))
 
-    inside, errors_z = by_person("inside"), by_person("error", z=True)
+    inside, errors_z, crps_z = by_person("inside"), by_person("error", z=True), by_person("crps", z=True)
     return Row(
         signal=signal,
         folder=folder,
@@ -216,10 +224,11 @@ def _row(
         mae=mean(by_person("error")),
         mae_z=mean(errors_z),
         crps=mean(by_person("crps")),
-        crps_z=mean(by_person("crps", z=True)),
+        crps_z=mean(crps_z),
         coverage=mean(inside),
         coverage_worst=min(inside.values()),
         coverage_best=max(inside.values()),
         within_tolerance=mean(by_person("near")),
         mae_z_by_person=errors_z,
+        crps_z_by_person=crps_z,
     )

@@ -165,6 +165,8 @@ class Engine:
         for session in touched:
             receipt = session.opener.make_receipt(session.seen.upto, session.seen.extra, now_ms)
             work.orders.append(Order(session.opener.device, "receipt", session.opener.sid.hex(), receipt))
+            if not len(session.seen) and (outdated := self._gate.outdated(session)):
+                work.orders.append(Order(session.opener.device, "receipt", outdated.hex(), {}))
         patients = set(stories) if not beat else set(self._twins)
         work.twins = [self._write(patient, stories.get(patient), now_ms) for patient in sorted(patients)]
         work.counts = dict(self._counts)

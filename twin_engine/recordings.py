@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,16 +54,19 @@ class Recording:
         return out
 
 
-def read_folder(data: Path, folder: str) -> list[Recording]:
-    """All people of one folder of recordings, by name. Raises RecordingError where there are none."""
+def read_folder(data: Path, folder: str, only: Collection[str] | None = None) -> list[Recording]:
+    """All people of one folder of recordings, or `only` those named, by name.
+
+    Raises RecordingError where the folder holds no recordings.
+    """
     files = [path for path in sorted((data / folder).glob("*.csv.gz")) if "_" not in path.name]
     if not files:
         raise RecordingError(f"expected recordings in {data / folder}, got none; nothing was read")
-    return [_read(path, folder) for path in files]
+    named = {f"{folder}/{path.name.removesuffix('.csv.gz')}": path for path in files}
+    return [_read(path, person) for person, path in named.items() if only is None or person in only]
 
 
-def _read(path: Path, folder: str) -> Recording:
-    person = f"{folder}/{path.name.removesuffix('.csv.gz')}"
+def _read(path: Path, person: str) -> Recording:
     with gzip.open(path, "rt", newline="") as file:
         columns = next(csv.reader(file))
         if columns[0] != "time_s":

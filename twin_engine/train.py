@@ -152,8 +152,8 @@ def _mean_known(error: Floats) -> Floats:
 
 def _score_table(residuals: Floats) -> Floats:
     """(N, M) sorted residuals of (B, N); an age that no recording reaches has those of the age before."""
-    known = np.isfinite(residuals).any(0)
-    newest = np.maximum.accumulate(np.where(known, np.arange(len(known)), 0))
+    ages = np.arange(residuals.shape[1])
+    newest = np.maximum.accumulate(np.where(np.isfinite(residuals).any(0), ages, 0))
     scores: Floats = np.nanquantile(residuals[:, newest], SCORE_LEVELS, axis=0).T
     return scores
 

@@ -11,13 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Entry, Feed, PatientCard
 from web.history import History
-from web.look import looks
+from web.room import Room, give_all, greet, remember, send_entry
 from web.settings import WebSettings
 from web.viewer import Send, Viewer
 
@@ -27,18 +25,6 @@ OnSent = Callable[[Entry, int], None]
 CARDS_EVERY_S = 5.0
 FIRST_PATIENCE_S = 0.25
 STORE_DOWN = "the record store can't be reached"
-
-
-@dataclass(slots=True)
-class Room:
-    """One patient and those who watch."""
-
-    card: PatientCard
-    history: History
-    last_id: str
-    heard_s: float  # Unix s of the last entry, or of the start
-    silent: dict[str, Any] | None = None
-    viewers: dict[str, Viewer] = field(default_factory=dict)
 
 
 class Relay:
@@ -126,7 +112,7 @@ class Relay:
         history = History(self._settings.snapshot_s)
         past = self._feed.recent(card.id, self._settings.snapshot_s)
         for entry in past:
-            _remember(history, entry)
+            remember(history, entry)
         start_id = past[-1].id if past else f"{int((now_s - self._settings.snapshot_s) * 1000)}-0"
         heard_s = history.clock_s or now_s
         with self._lock:
@@ -137,12 +123,12 @@ class Relay:
             room = self._rooms[patient]
             room.last_id = entry.id
             room.heard_s = self._clock()
-            _remember(room.history, entry)
+            remember(room.history, entry)
             was_silent, room.silent = room.silent, None
             for viewer in room.viewers.values():
                 if was_silent:
-                    viewer.push("silent", {"since": None, "why": ""})
-                _send_entry(viewer, entry)
+                    viewer.offer("silent", {"since": None, "why": ""})
+                send_entry(viewer, entry)
         if self._on_sent is not None:
             self._on_sent(entry, int(self._clock() * 1000))
 
@@ -154,7 +140,7 @@ class Relay:
                     room.silent = {"since": room.heard_s, "why": self._why}
                     log.warning("no word from the engine for %s since %.1f", room.card.id, room.heard_s)
                     for viewer in room.viewers.values():
-                        viewer.push("silent", room.silent)
+                        viewer.offer("silent", room.silent)
 
     # ------------------------------------------------------------------------------------------- the viewers
 
@@ -166,8 +152,8 @@ class Relay:
                 return False
             viewer = Viewer(sid, self._send, self._settings.window, self._resync)
             room.viewers[sid] = viewer
-            viewer.push("hello", {"card": banner(room.card), "looks": looks()})
-            self._give_all(room, viewer)
+            greet(room, viewer)
+            give_all(room, viewer)
         return True
 
     def leave(self, sid: str) -> None:
@@ -181,15 +167,7 @@ class Relay:
             room = next((r for r in self._rooms.values() if viewer.sid in r.viewers), None)
             if room is not None:
                 viewer.push("dropped", {"count": dropped})
-                self._give_all(room, viewer)
-
-    def _give_all(self, room: Room, viewer: Viewer) -> None:
-        viewer.push("snapshot", room.history.snapshot())
-        if room.history.status is not None:
-            viewer.push("status", room.history.status)
-        viewer.push("events", list(room.history.events))
-        if room.silent is not None:
-            viewer.push("silent", room.silent)
+                give_all(room, viewer)
 
     # ------------------------------------------------------------------------------------------- for the page
 
@@ -208,29 +186,3 @@ class Relay:
         """Who watches `patient` now."""
         with self._lock:
             return list(self._rooms[patient].viewers.values()) if patient in self._rooms else []
-
-
-def banner(card: PatientCard) -> dict[str, object]:
-    """What the page may know of a patient: pseudonym, identifiers and the body's measures."""
-    return {
-        "id": card.id, "pseudonym": card.pseudonym, "birth_year": card.birth_year, "bed": card.bed,
-        "sex": card.sex, "height_cm": card.height_cm, "weight_kg": card.weight_kg,
-    }  # fmt: skip
-
-
-def _remember(history: History, entry: Entry) -> None:
-    try:
-        history.add(entry)
-    except ValueError as error:
-        log.error("entry %s is no wire message and was left out of the snapshot: %s", entry.id, error)
-
-
-def _send_entry(viewer: Viewer, entry: Entry) -> None:
-    if entry.frame:
-        viewer.offer("frame", entry.frame)
-    if entry.revision:
-        viewer.offer("revision", entry.revision)
-    if entry.status is not None:
-        viewer.offer("status", entry.status)
-    for event in entry.events:
-        viewer.offer("event", event)

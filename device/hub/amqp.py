@@ -9,60 +9,49 @@ What is malformed closes the one connection with the error's name.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections.abc import Callable, Coroutine
 
 from device.hub import amqp_frames as frames
+from device.hub.amqp_attach import UNAUTHORIZED, Claims, Shared, address_of, answer_facts, open_link
 from device.hub.amqp_audience import Audience
-from device.hub.amqp_codec import DecodeError, Described, Int, Strings, Symbol, Ulong
+from device.hub.amqp_codec import DecodeError, Described, Ulong
 from device.hub.amqp_frames import AmqpError, Frame, FrameReader, encode_frame
-from device.hub.amqp_links import WINDOW, Answers, Link, Outgoing, Reader, Requests, Session
-from device.hub.amqp_messages import Request, decode_request, encode_answer
-from device.hub.amqp_nodes import CBS, MANAGEMENT, SAS_TOKEN_TYPE, Address, describe, parse_address, start_of
+from device.hub.amqp_hello import negotiate
+from device.hub.amqp_links import WINDOW, Answers, Outgoing, Requests, Session
+from device.hub.amqp_messages import decode_request
+from device.hub.amqp_nodes import CBS
+from device.hub.amqp_reader import Reader
 from device.hub.events import EventLog
 from device.hub.listener import read_some
-from device.hub.sas import Grant, Unauthorized, event_key, prove
-from device.hub.settings import MAX_MESSAGE_BYTES, HubSettings, Right
+from device.hub.settings import MAX_MESSAGE_BYTES, HubSettings
 
 logger = logging.getLogger("everbeat.hub.amqp")
 
-_MECHANISMS = Strings((Symbol("MSSBCBS"), Symbol("ANONYMOUS")))
-_SASL_OK, _SASL_AUTH = 0, 1
 _IDLE_S = 120.0  # announced; half of what we bear, section 2.4.5
 _HEARTBEAT_S = 30.0
 _MAX_SESSIONS = 64
 _MAX_LINKS = 64  # a session
-_MAX_GRANTS = 16
-_EPOCH, _RUNTIME = "com.microsoft:epoch", "com.microsoft:enable-receiver-runtime-metric"
 _HARMLESS = (frames.DETACH, frames.FLOW, frames.END)
-_UNAUTHORIZED = "amqp:unauthorized-access"
 
 
 class EventEndpoint:
-    """What all connections share. `clock` gives Unix s."""
+    """The endpoint as a listener sees it. `clock` gives Unix s."""
 
     def __init__(self, settings: HubSettings, log: EventLog, clock: Callable[[], float]) -> None:
-        self.settings, self.log, self.clock = settings, log, clock
-        self.audience = Audience()
-        self.since_ms = int(clock() * 1000)
-        self._keys = tuple((policy, event_key(policy)) for policy in settings.policies)
+        self._shared = Shared(settings, log, clock, Audience(), int(clock() * 1000))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, to its end."""
-        await _Connection(self, reader, writer).run()
-
-    def prove(self, token: str) -> Grant:
-        """What a token allows. Raises Unauthorized."""
-        return prove(token, self._keys, self.settings.names, self.clock())
+        await _Connection(self._shared, reader, writer).run()
 
 
 class _Connection:
-    def __init__(self, hub: EventEndpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, hub: Shared, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._hub, self._reader, self._writer = hub, reader, writer
         self._frames = FrameReader()
         self._sessions: dict[int, Session] = {}
-        self._grants: list[Grant] = []
+        self._claims = Claims(hub)
         self._tasks: set[asyncio.Task[None]] = set()
         self._max_frame_bytes = frames.MIN_MAX_FRAME_BYTES
         self._beat_s, self._opened, self._closed = _HEARTBEAT_S, False, False
@@ -71,7 +60,7 @@ class _Connection:
         """From the first header to the last frame."""
         try:
             async with asyncio.timeout(self._hub.settings.handshake_s):
-                await self._negotiate()
+                await negotiate(self._frames, self._reader, self._writer)
             self._spawn(self._beat())
             while not self._closed:
                 for frame in self._frames.frames():
@@ -86,28 +75,6 @@ class _Connection:
             self._release()
 
     # -------------------------------------------------------------------------------------- connection
-
-    async def _negotiate(self) -> None:
-        """Protocol header and SASL, parts 2.2 and 5.3. Raises AmqpError."""
-        if await self._header() != frames.SASL_FRAME:
-            self._writer.write(_header_bytes(frames.SASL_FRAME))  # what we would have taken, section 2.2
-            raise AmqpError("amqp:not-implemented", "expected SASL first, got AMQP; the peer is dropped")
-        self._writer.write(_header_bytes(frames.SASL_FRAME))
-        self._send_sasl(frames.SASL_MECHANISMS, sasl_server_mechanisms=_MECHANISMS)
-        while (init := self._frames.frame()) is None:
-            self._frames.feed(await read_some(self._reader))
-        known = init.kind is frames.SASL_INIT and init.text("mechanism") in _MECHANISMS
-        self._send_sasl(frames.SASL_OUTCOME, code=_SASL_OK if known else _SASL_AUTH)
-        if not known:
-            raise AmqpError(_UNAUTHORIZED, "expected MSSBCBS or ANONYMOUS, got another mechanism; the peer is dropped")
-        if await self._header() != frames.AMQP_FRAME:
-            raise AmqpError("amqp:not-implemented", "expected AMQP after SASL, got SASL again; the peer is dropped")
-        self._writer.write(_header_bytes(frames.AMQP_FRAME))
-
-    async def _header(self) -> int:
-        while (protocol := self._frames.header()) is None:
-            self._frames.feed(await read_some(self._reader))
-        return protocol
 
     def _obey(self, frame: Frame) -> None:
         if frame.kind is None or self._closed:
@@ -150,8 +117,8 @@ class _Connection:
             self._writer.write(frames.EMPTY_FRAME)
             for session in self._sessions.values():
                 for link in tuple(session.links.values()):
-                    if isinstance(link, Reader) and not self._allowed(link.address.path):
-                        link.detach(AmqpError(_UNAUTHORIZED, "expected a token that is valid now; reading ended"))
+                    if isinstance(link, Reader) and not self._claims.allow(link.address.path):
+                        link.detach(AmqpError(UNAUTHORIZED, "expected a token that is valid now; reading ended"))
 
     # ---------------------------------------------------------------------------------------- sessions
 
@@ -204,7 +171,7 @@ class _Connection:
         reply: dict[str, object] = {"name": name, "handle": handle, "role": not peer_receives}
         count = 0 if peer_receives else None
         try:
-            link = self._link(session, handle, frame)
+            link = open_link(self._hub, self._claims, session, frame)
         except AmqpError as error:  # section 2.6.3: attach without a terminus, then detach with the reason
             logger.warning("a link was refused: %s", error)
             self._send(frames.ATTACH, frame.channel, initial_delivery_count=count, **reply)
@@ -213,45 +180,13 @@ class _Connection:
         session.links[handle] = link
         self._send(
             frames.ATTACH, frame.channel, **reply, snd_settle_mode=1, rcv_settle_mode=0, initial_delivery_count=count,
-            source=Described(Ulong(0x28), [_address(frame, "source")]), max_message_size=MAX_MESSAGE_BYTES,
-            target=Described(Ulong(0x29), [_address(frame, "target")]),
+            source=Described(Ulong(0x28), [address_of(frame, "source")]), max_message_size=MAX_MESSAGE_BYTES,
+            target=Described(Ulong(0x29), [address_of(frame, "target")]),
         )  # fmt: skip
         if isinstance(link, Requests):
             link.grant()
         elif isinstance(link, Reader):
             self._spawn(link.pump(self._writer.drain))
-
-    def _link(self, session: Session, handle: int, frame: Frame) -> Link:
-        """The link that a peer asks for. Raises AmqpError where it may not have it."""
-        peer_receives = frame.flag("role")
-        address = _address(frame, "source" if peer_receives else "target") or ""
-        node = address.rsplit("/", 1)[-1]
-        if node == MANAGEMENT and not self._allowed(f"/{self._hub.settings.eventhub}"):
-            raise AmqpError(_UNAUTHORIZED, "expected a claim for the event hub, got none; the link was refused")
-        if node in (CBS, MANAGEMENT):
-            return Answers(session, handle, node) if peer_receives else Requests(session, handle, node)
-        if not peer_receives:
-            raise AmqpError("amqp:not-allowed", "expected a consumer, got a sender; devices send by MQTT")
-        return self._event_reader(session, handle, frame, parse_address(address))
-
-    def _event_reader(self, session: Session, handle: int, frame: Frame, address: Address) -> Reader:
-        settings, log = self._hub.settings, self._hub.log
-        if not self._allowed(address.path):
-            raise AmqpError(_UNAUTHORIZED, f"expected a claim for {address.path}, got none; the link was refused")
-        known = address.hub.lower() == settings.eventhub.lower() and address.group in settings.consumer_groups
-        if not known or address.partition >= len(log.partitions):
-            raise AmqpError("amqp:not-found", f"expected a known partition, got {address.path}; nothing to read there")
-        epoch = _properties(frame).get(_EPOCH)
-        if epoch is not None and not isinstance(epoch, int):
-            raise AmqpError("amqp:invalid-field", "expected an integer as epoch, got another; the link was refused")
-        self._hub.audience.check(address, epoch)
-        partition = log.partitions[address.partition]
-        reader = Reader(session, handle, address, partition, start_of(_terminus(frame, "source"), partition))
-        reader.epoch = epoch
-        reader.runtime_clock = self._hub.clock if _RUNTIME in _capabilities(frame) else None
-        reader.on_close = functools.partial(self._hub.audience.leave, address, reader)
-        self._hub.audience.enter(address, reader)
-        return reader
 
     def _detach(self, frame: Frame) -> None:
         session = self._session(frame)
@@ -277,39 +212,12 @@ class _Connection:
         if not back:
             raise AmqpError("amqp:not-found", f"expected a link from {link.node} to answer on, got none; peer dropped")
         request = decode_request(frame.payload)
-        back[-1].send(self._claim(request) if link.node == CBS else self._describe(request))
-
-    def _claim(self, request: Request) -> bytes:
-        try:
-            if request.text("operation") != "put-token" or request.text("type") != SAS_TOKEN_TYPE:
-                raise Unauthorized("expected put-token with a SAS token, got another; nothing was granted")
-            grant = self._hub.prove(request.value if isinstance(request.value, str) else "")
-        except Unauthorized as error:
-            logger.warning("a consumer's token was refused: %s", error)
-            return _answer(request, 401, "Unauthorized access", None)
-        now = self._hub.clock()
-        self._grants = [*[g for g in self._grants if g.expires_s > now][-_MAX_GRANTS:], grant]
-        return _answer(request, 202, "Accepted", None)
-
-    def _describe(self, request: Request) -> bytes:
-        hub = self._hub
-        try:
-            facts = describe(request, hub.settings.eventhub, hub.log.partitions, hub.since_ms)
-        except AmqpError as error:
-            return _answer(request, 404, str(error), None)
-        return _answer(request, 200, "OK", facts)
+        back[-1].send(self._claims.answer(request) if link.node == CBS else answer_facts(self._hub, request))
 
     # ----------------------------------------------------------------------------------------- helpers
 
-    def _allowed(self, path: str) -> bool:
-        now = self._hub.clock()
-        return any(grant.covers(path, Right.SERVICE, now) for grant in self._grants)
-
     def _send(self, kind: frames.Performative, channel: int = 0, /, **values: object) -> None:
         self._writer.write(encode_frame(kind, channel, **values))
-
-    def _send_sasl(self, kind: frames.Performative, /, **values: object) -> None:
-        self._writer.write(encode_frame(kind, 0, b"", frames.SASL_FRAME, **values))
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
@@ -329,33 +237,3 @@ class _Connection:
                 link.close()
         for task in tuple(self._tasks):
             task.cancel()
-
-
-def _header_bytes(protocol: int) -> bytes:
-    return next(text for text, known in frames.PROTOCOL_HEADERS.items() if known == protocol)
-
-
-def _answer(request: Request, status: int, text: str, value: object) -> bytes:
-    return encode_answer(request, {"status-code": Int(status), "status-description": text}, value)
-
-
-def _terminus(frame: Frame, name: str) -> list[object]:
-    """The fields of a source or target, section 3.5; empty where it is absent."""
-    value = frame.values.get(name)
-    fields = value.value if isinstance(value, Described) else None
-    return fields if isinstance(fields, list) else []
-
-
-def _address(frame: Frame, name: str) -> str | None:
-    fields = _terminus(frame, name)
-    return fields[0] if fields and isinstance(fields[0], str) else None
-
-
-def _properties(frame: Frame) -> dict[object, object]:
-    value = frame.values.get("properties")
-    return value if isinstance(value, dict) else {}
-
-
-def _capabilities(frame: Frame) -> list[object]:
-    value = frame.values.get("desired_capabilities")
-    return value if isinstance(value, list) else [value]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from device.hub.amqp_frames import AmqpError
-from device.hub.amqp_links import Reader
 from device.hub.amqp_nodes import Address
+from device.hub.amqp_reader import Reader
 
 STOLEN = "amqp:link:stolen"
 

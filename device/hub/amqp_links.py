@@ -1,30 +1,17 @@
-"""Sessions and links of the event endpoint (AMQP 1.0 part 2, sections 2.5 and 2.6): windows, credit, deliveries.
-
-A :class:`Reader` is a consumer's link to one partition. It sleeps until the partition or the consumer's credit wakes
-it, so an event leaves in the same turn of the loop in which it was logged. It never sends more than the consumer's
-credit and the session's window allow, nor more than the socket takes.
-"""
+"""Sessions and links of the event endpoint (AMQP 1.0 part 2, sections 2.5 and 2.6): windows, credit, deliveries."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from device.hub.amqp_frames import DETACH, FLOW, TRANSFER, AmqpError, Frame, encode_frame
-from device.hub.amqp_messages import encode_runtime
-from device.hub.amqp_nodes import Address
-from device.hub.events import Event, Partition
-
-logger = logging.getLogger("everbeat.hub.amqp")
 
 WINDOW = 5_000  # transfer frames that we let a peer send, and claim to send at most
 REQUEST_CREDIT = 100
 _MAX_ANSWERS = 64
 _TRANSFER_OVERHEAD = 64  # frame header and performative, at most
-_BURST = 64  # events sent before other tasks have their turn
 _SERIAL = 0xFFFFFFFF  # sequence numbers wrap, RFC 1982
 # Deliveries are settled when sent, so their tags need not differ; the Event Hubs SDK keeps each different one for good
 _TAG = b"\0"
@@ -174,67 +161,3 @@ class Requests(Link):
         self._received += 1
         if self._received % (REQUEST_CREDIT // 2) == 0:
             self.grant()
-
-
-class Reader(Outgoing):
-    """A consumer's link to a partition. :meth:`pump` runs as a task from attach to detach."""
-
-    def __init__(self, session: Session, handle: int, address: Address, partition: Partition, start: int) -> None:
-        super().__init__(session, handle, address.path)
-        self.address = address
-        self.on_close: Callable[[], None] = lambda: None
-        self.epoch: int | None = None  # set: no other consumer of the group reads this partition
-        self.runtime_clock: Callable[[], float] | None = None  # set: the consumer asked for the partition's progress
-        self._partition, self._next = partition, start
-        self._awake, self._closed = asyncio.Event(), False
-        partition.listen(self._awake.set)
-
-    def wake(self) -> None:
-        """See Link."""
-        self._awake.set()
-
-    def close(self) -> None:
-        """See Link."""
-        self._closed = True
-        self.on_close()
-        self._partition.leave(self._awake.set)
-        self._awake.set()
-
-    async def pump(self, drained: Callable[[], Awaitable[None]]) -> None:
-        """Send events as they come and credit allows; `drained` waits until the socket takes more."""
-        burst = 0
-        while not self._closed:
-            self._awake.clear()  # before looking: what comes after the look sets it again
-            event = self._take()
-            if event is None:
-                if self.drain:
-                    self.give_back()
-                await self._awake.wait()
-                continue
-            self.spend()
-            await self._deliver(event)
-            await drained()
-            burst += 1
-            if burst % _BURST == 0:
-                await asyncio.sleep(0)
-
-    def _take(self) -> Event | None:
-        if self.credit <= 0:
-            return None
-        if self._next < self._partition.start:
-            logger.warning("a consumer of %s is late: %d events dropped", self.node, self._partition.start - self._next)
-            self._next = self._partition.start
-        event = self._partition.get(self._next)
-        self._next += event is not None
-        return event
-
-    async def _deliver(self, event: Event) -> None:
-        clock = self.runtime_clock
-        prefix = encode_runtime(self._partition, int(clock() * 1000)) if clock else b""
-        for frame in self.session.cut(self.handle, prefix + event.wire):
-            while self.session.window <= 0:
-                self._awake.clear()
-                await self._awake.wait()
-                if self._closed:
-                    return
-            self.session.transfer(frame)

@@ -36,8 +36,8 @@ class Address:
 
     @property
     def path(self) -> str:
-        """What a token must cover."""
-        return f"/{self.hub}/consumergroups/{self.group}/partitions/{self.partition}"
+        """What a token must cover, in lower case: to Event Hubs the case of names is all one."""
+        return f"/{self.hub}/consumergroups/{self.group}/partitions/{self.partition}".lower()
 
 
 def parse_address(text: str) -> Address:
@@ -76,8 +76,8 @@ def describe(request: Request, eventhub: str, partitions: Sequence[Partition], s
         return {"name": eventhub, "type": kind, "created_at": Timestamp(since_ms), "partition_count": Int(len(ids)),
                 "partition_ids": ids}  # fmt: skip
     number = request.text("partition")
-    if kind == "com.microsoft:partition" and number.isdecimal() and int(number) < len(partitions):
-        return {"name": eventhub, "type": kind, "partition": number} | _facts(partitions[int(number)], since_ms)
+    if kind == "com.microsoft:partition" and number in (known := [str(i) for i in range(len(partitions))]):
+        return {"name": eventhub, "type": kind, "partition": number} | _facts(partitions[known.index(number)], since_ms)
     raise AmqpError("amqp:not-found", f"expected a known entity, got {kind!r} {number!r}; nothing was read")
 
 

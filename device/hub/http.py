@@ -16,6 +16,7 @@ from device.hub.settings import KIB
 
 _MAX_HEAD_BYTES = 16 * KIB
 _MAX_BODY_BYTES = 256 * KIB
+_MAX_FIELDS = 16
 _IDLE_S = 120.0
 
 
@@ -93,10 +94,14 @@ async def _receive(
 
 
 def _request(head: h11.Request, body: bytes) -> HttpRequest:
+    """Raises h11.RemoteProtocolError where the target is no URL."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-    target = urlsplit(head.target.decode("latin-1"))
+    try:
+        target = urlsplit(head.target.decode("latin-1"))
+        query = {name: values[0] for name, values in parse_qs(target.query, max_num_fields=_MAX_FIELDS).items()}
+    except ValueError as error:
+        raise h11.RemoteProtocolError("expected a URL as the request's target", error_status_hint=400) from error
     parts = tuple(unquote(part) for part in target.path.split("/") if part)
-    query = {name: values[0] for name, values in parse_qs(target.query, max_num_fields=None).items()}
     return HttpRequest(head.method.decode("ascii"), target.path, parts, query, headers, body)
 
 

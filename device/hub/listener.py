@@ -27,6 +27,7 @@ def server_context(settings: HubSettings, *, demand_certificate: bool) -> ssl.SS
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslobject_class = _Watched
     try:
         context.load_cert_chain(settings.certificate, settings.key)
         if demand_certificate:
@@ -35,6 +36,23 @@ def server_context(settings: HubSettings, *, demand_certificate: bool) -> ssl.SS
     except (OSError, ssl.SSLError) as error:
         raise CannotStart(f"expected readable PEM certificates, got {error}; the hub did not start") from error
     return context
+
+
+class _Watched(ssl.SSLObject):
+    """A TLS object that says why it refuses a peer: asyncio drops the reason of a failed handshake."""
+
+    def do_handshake(self) -> None:
+        """See ssl.SSLObject."""
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise  # not a failure: more bytes are needed
+        except ssl.SSLCertVerificationError as error:
+            logger.warning("expected a certificate of our CA, got one that fails: %s; refused", error.verify_message)
+            raise
+        except ssl.SSLError as error:
+            logger.warning("expected a TLS peer with a certificate where one is due, got %s; refused", error.reason)
+            raise
 
 
 async def read_some(reader: asyncio.StreamReader) -> bytes:

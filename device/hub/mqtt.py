@@ -17,6 +17,7 @@ import ssl
 from typing import cast
 
 from device.hub import mqtt_codec as codec
+from device.hub import mqtt_replies
 from device.hub.listener import read_some
 from device.hub.mqtt_codec import Connect, MalformedPacket, Packet, Refusal, Type
 from device.hub.mqtt_session import Session
@@ -59,10 +60,10 @@ async def _connect(
     connect = codec.read_connect(received[0])
     refusal, device = _admit(board, connect, writer)
     if device is None:
-        writer.write(codec.connack(refusal))
+        writer.write(mqtt_replies.connack(refusal))
         return None
     session = Session(board, device, connect, packets, reader, writer)
-    writer.write(codec.connack(None, session.present))
+    writer.write(mqtt_replies.connack(None, session.present))
     return session, received[1:]
 
 

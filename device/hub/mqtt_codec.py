@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 packets (OASIS standard of 29 October 2014; section numbers below): bytes to values and back. Pure.
+"""MQTT 3.1.1 packets that the hub reads (OASIS standard of 29 October 2014; section numbers below). Pure.
 
 Only what a server of IoT Hub's kind sends and takes: no QoS 2. Whatever breaks the standard raises MalformedPacket,
 upon which the one connection it came from must be closed (section 4.8).
@@ -6,7 +6,6 @@ upon which the one connection it came from must be closed (section 4.8).
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,7 +13,6 @@ from enum import IntEnum
 from device.hub.settings import KIB, MAX_MESSAGE_BYTES, HubError
 
 MAX_PACKET_BYTES = MAX_MESSAGE_BYTES + 8 * KIB  # a message, and a topic with URL-encoded properties
-_MAX_STRING = 65_535
 
 
 class MalformedPacket(HubError):
@@ -46,7 +44,6 @@ class Refusal(IntEnum):
     NOT_AUTHORIZED = 5
 
 
-SUBACK_REFUSED = 0x80
 # Flags that section 2.2.2 prescribes; PUBLISH carries its own
 _FLAGS: dict[Type, int] = {
     t: 0b0010 if t in (Type.SUBSCRIBE, Type.UNSUBSCRIBE) else 0 for t in Type if t is not Type.PUBLISH
@@ -231,45 +228,3 @@ def read_unsubscribe(packet: Packet) -> tuple[int, list[str]]:
     if not topics:
         raise MalformedPacket("expected a topic filter, got none; the peer is dropped")  # 3.10.3
     return packet_id, topics
-
-
-def connack(refusal: Refusal | None, session_present: bool = False) -> bytes:
-    """Section 3.2. None accepts."""
-    return _encode(Type.CONNACK, 0, bytes((session_present and refusal is None, refusal or 0)))
-
-
-def puback(packet_id: int) -> bytes:
-    """Section 3.4."""
-    return _encode(Type.PUBACK, 0, struct.pack("!H", packet_id))
-
-
-def suback(packet_id: int, codes: list[int]) -> bytes:
-    """Section 3.9: granted QoS, or SUBACK_REFUSED, for each filter in its order."""
-    return _encode(Type.SUBACK, 0, struct.pack("!H", packet_id) + bytes(codes))
-
-
-def unsuback(packet_id: int) -> bytes:
-    """Section 3.11."""
-    return _encode(Type.UNSUBACK, 0, struct.pack("!H", packet_id))
-
-
-def pingresp() -> bytes:
-    """Section 3.13."""
-    return _encode(Type.PINGRESP, 0, b"")
-
-
-def publish(topic: str, payload: bytes) -> bytes:
-    """Section 3.3, QoS 0: what the hub sends is a request or an answer, which its receiver answers or asks again."""
-    name = topic.encode()
-    if len(name) > _MAX_STRING:
-        raise ValueError(f"expected a topic of at most {_MAX_STRING} bytes, got {len(name)}; nothing was sent")
-    return _encode(Type.PUBLISH, 0, struct.pack("!H", len(name)) + name + payload)
-
-
-def _encode(kind: Type, flags: int, body: bytes) -> bytes:
-    head, size = bytearray([kind << 4 | flags]), len(body)
-    while True:  # section 2.2.3
-        size, digit = size >> 7, size & 0x7F
-        head.append(digit | 0x80 if size else digit)
-        if not size:
-            return bytes(head) + body

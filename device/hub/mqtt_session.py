@@ -13,14 +13,14 @@ import logging
 from collections.abc import Iterable
 
 from device.hub import mqtt_codec as codec
-from device.hub import topics
+from device.hub import mqtt_replies, topics
 from device.hub.events import Telemetry
 from device.hub.listener import read_some
 from device.hub.mqtt_codec import Connect, MalformedPacket, Packet, Type
 from device.hub.registry import Device, UnknownDevice
 from device.hub.settings import MAX_MESSAGE_BYTES, MAX_METHOD_BYTES
 from device.hub.switchboard import MethodResult, Switchboard
-from device.hub.twins import BadPatch, parse_object
+from device.hub.twins import BadPatch, parse_json, parse_object
 
 logger = logging.getLogger("everbeat.hub.mqtt")
 
@@ -102,7 +102,7 @@ class Session:
             case Type.PUBLISH:
                 return self._publish(codec.read_publish(packet))
             case Type.PINGREQ:
-                return codec.pingresp()
+                return mqtt_replies.pingresp()
             case Type.SUBSCRIBE:
                 return self._subscribe(*codec.read_subscribe(packet))
             case Type.UNSUBSCRIBE:
@@ -119,12 +119,12 @@ class Session:
         self._keep(self._filters | {topic for topic, _ in wanted if topic in allowed})
         if any(topic == topics.METHODS for topic, _ in wanted):
             self._board.became_ready()
-        codes = [min(qos, 1) if topic in allowed else codec.SUBACK_REFUSED for topic, qos in wanted]
-        return codec.suback(packet_id, codes)
+        codes = [min(qos, 1) if topic in allowed else mqtt_replies.SUBACK_REFUSED for topic, qos in wanted]
+        return mqtt_replies.suback(packet_id, codes)
 
     def _unsubscribe(self, packet_id: int, unwanted: list[str]) -> bytes:
         self._keep(self._filters - set(unwanted))
-        return codec.unsuback(packet_id)
+        return mqtt_replies.unsuback(packet_id)
 
     def _keep(self, filters: frozenset[str]) -> None:
         if filters != self._filters and not self._clean:
@@ -142,7 +142,7 @@ class Session:
                 self._twin_patch(rid, publish.payload)
             case topics.MethodResponse(status, rid):
                 self._method_response(status, rid, publish.payload)
-        return b"" if publish.packet_id is None else codec.puback(publish.packet_id)
+        return b"" if publish.packet_id is None else mqtt_replies.puback(publish.packet_id)
 
     def _telemetry(self, publish: codec.Publish, system: dict[str, str], properties: dict[str, str]) -> None:
         size = len(publish.payload) + sum(len(k) + len(v) for d in (system, properties) for k, v in d.items())
@@ -169,14 +169,14 @@ class Session:
             self._respond(topics.twin_response(204, rid, twin.reported.version), b"")
 
     def _method_response(self, status: int, rid: str, payload: bytes) -> None:
-        try:
-            answer = json.loads(payload) if payload else None
-        except (ValueError, RecursionError) as error:
-            raise MalformedPacket("expected JSON as a method's answer, got other bytes; the peer is dropped") from error
         if len(payload) > MAX_METHOD_BYTES:
             raise MalformedPacket(f"expected at most {MAX_METHOD_BYTES} bytes, got {len(payload)}; the peer is dropped")
+        try:
+            answer = parse_json(payload) if payload else None
+        except BadPatch as error:
+            raise MalformedPacket("expected JSON as a method's answer, got other bytes; the peer is dropped") from error
         self._board.answer(self.device.id, rid, MethodResult(status, answer))
 
     def _respond(self, topic: str, payload: bytes) -> None:
         if self.subscribed(topics.TWIN_RESPONSES):
-            self.send(codec.publish(topic, payload))
+            self.send(mqtt_replies.publish(topic, payload))

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from device.hub.settings import HubError
+from device.hub.settings import CannotStart, HubError
 from device.hub.twins import Json, Section, Twin
 
 DATABASE = "hub.sqlite"
@@ -65,16 +65,20 @@ class Device:
 
 
 class Registry:
-    """The file's only reader and writer. Use from one thread. `clock` gives Unix s."""
+    """The file's only reader and writer, for one thread. `clock` gives Unix s. CannotStart where the file is none."""
 
     def __init__(self, state_dir: Path, clock: Callable[[], float]) -> None:
-        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = state_dir / DATABASE
         self._clock = clock
-        self._db = sqlite3.connect(state_dir / DATABASE, timeout=5.0, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.executescript(_SCHEMA)
+        try:
+            state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._db = sqlite3.connect(file, timeout=5.0, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            self._db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise CannotStart(f"expected a device registry in {file}, got {error}; nothing was opened") from error
 
     def close(self) -> None:
         """Leave the file. No call may follow."""

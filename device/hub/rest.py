@@ -102,7 +102,7 @@ class RestEndpoint:
 
     async def _list(self, request: HttpRequest, _: str) -> HttpResponse:
         top = request.query.get("top", "")
-        limit = int(top) if top.isdecimal() and 0 < int(top[:9]) <= _MAX_DEVICES else _MAX_DEVICES
+        limit = min(int(top), _MAX_DEVICES) if top.isdecimal() and len(top) < 10 else _MAX_DEVICES
         return HttpResponse(200, [self._device_json(d) for d in self._board.registry.devices(limit)])
 
     async def _get_device(self, _: HttpRequest, device_id: str) -> HttpResponse:

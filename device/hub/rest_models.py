@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from device.hub.registry import Device
 from device.hub.settings import MAX_METHOD_BYTES
-from device.hub.twins import BadPatch, Json, Section, Twin, parse_object
+from device.hub.twins import BadPatch, Json, Section, Twin, as_object
 
 _ANSWER_S = (5.0, 30.0, 300.0)  # IoT Hub: least, usual, most
 _WAIT_S = (0.0, 0.0, 300.0)
@@ -80,7 +80,11 @@ def twin_sections(wanted: Json) -> tuple[Json | None, Json | None]:
     """Desired properties and tags of a twin's change; None where it does not touch them. Raises BadPatch."""
     properties = wanted.get("properties")
     desired = properties.get("desired") if isinstance(properties, dict) else None
-    return _object(desired, "desired"), _object(wanted.get("tags"), "tags")
+    tags = wanted.get("tags")
+    return (
+        None if desired is None else as_object(desired, "desired"),
+        None if tags is None else as_object(tags, "tags"),
+    )
 
 
 def method_call(wanted: Json) -> MethodCall:
@@ -102,14 +106,6 @@ def _seconds(wanted: Json, key: str, bounds: tuple[float, float, float]) -> floa
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise BadPatch(f"expected {key} of {least:g} to {most:g}, got {str(value)[:40]}; nothing was sent")
     return float(value)
-
-
-def _object(value: object, name: str) -> Json | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise BadPatch(f"expected an object as {name}, got {type(value).__name__}; nothing was changed")
-    return parse_object(json.dumps(value).encode())
 
 
 def _section(section: Section) -> Json:

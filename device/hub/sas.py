@@ -30,14 +30,13 @@ class Grant:
     """What a proven token allows: `rights` on `authority` below `path`, until `expires_s` (Unix s)."""
 
     authority: str  # host or host:port, lower case
-    path: str  # "" for the whole hub, else "/..." in lower case
+    path: str  # "" for the whole hub, else "/..."
     rights: Right
     expires_s: float
 
     def covers(self, path: str, right: Right, now_s: float) -> bool:
         """Whether the token allows `right` on `path` now. A token for a path also covers what lies below it."""
-        wanted = path.lower()
-        below = wanted == self.path or wanted.startswith(f"{self.path}/")
+        below = path == self.path or path.startswith(f"{self.path}/")
         return below and right in self.rights and now_s < self.expires_s
 
 
@@ -90,4 +89,4 @@ def _resource(text: str) -> tuple[str, str]:
         parts = urlsplit(text if "//" in text else f"//{text}")
     except ValueError as error:
         raise Unauthorized("expected a URL as the token's resource, got another; access was refused") from error
-    return parts.netloc.lower(), parts.path.rstrip("/").lower()
+    return parts.netloc.lower(), parts.path.rstrip("/")

@@ -1,4 +1,7 @@
-"""The local IoT Hub as one coroutine: three endpoints on one address, one registry, one log, until told to stop."""
+"""The local IoT Hub as one coroutine: three endpoints on one address, one registry, one log, until told to stop.
+
+How the Azure SDKs are pointed to it stands in the package's own docstring (device/hub/__init__.py).
+"""
 
 from __future__ import annotations
 

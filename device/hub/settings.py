@@ -24,7 +24,7 @@ class HubError(Exception):
 
 
 class CannotStart(HubError):
-    """A port is taken, or a certificate can not be read: the hub did not start."""
+    """A port is taken, a certificate or the registry can not be read: the hub did not start."""
 
 
 class Right(Flag):

@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Protocol
 
-from device.hub import mqtt_codec, topics
+from device.hub import mqtt_replies, topics
 from device.hub.events import Event, EventLog, Telemetry
 from device.hub.registry import Device, Registry, UnknownDevice
 from device.hub.settings import HubError, HubSettings
@@ -157,7 +157,7 @@ class Switchboard:
         rid = f"{next(self._request_ids):x}"
         waiting[rid] = asyncio.get_running_loop().create_future()
         try:
-            link.send(mqtt_codec.publish(topics.method_request(name, rid), _json(payload)))
+            link.send(mqtt_replies.publish(topics.method_request(name, rid), _json(payload)))
             async with asyncio.timeout(answer_s):
                 return await waiting[rid]
         except TimeoutError as error:
@@ -187,7 +187,7 @@ class Switchboard:
         link = self._links.get(device_id)
         if link is not None and link.subscribed(topics.DESIRED):
             payload = _json(desired | {"$version": version})
-            link.send(mqtt_codec.publish(topics.desired_patch(version), payload))
+            link.send(mqtt_replies.publish(topics.desired_patch(version), payload))
 
 
 def _json(value: object) -> bytes:

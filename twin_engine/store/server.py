@@ -16,6 +16,9 @@ from pathlib import Path
 from twin_engine.store.connection import RedisLogin
 from twin_engine.store.errors import StoreDown
 
+# Nobody can log in as the default user; but Redis replays its append-only file as that user after a crash, so it needs
+# every permission: without them transactions are left out, and acknowledged writes are lost.
+_LOADER = "user default off resetpass ~* &* +@all"
 _STREAMS = "+ping +auth +hello +select +multi +exec +discard"
 
 # user -> (keys, commands): what each process may touch, and nothing else
@@ -75,7 +78,7 @@ def prepare(directory: Path) -> RedisFiles:
         )
     users = [f"user {name} on >{_password(files, name)} {keys} -@all {_STREAMS} {commands}"
              for name, (keys, commands) in _RULES.items()]  # fmt: skip
-    _write_private(files.acl, "\n".join(["user default off", *users]) + "\n")
+    _write_private(files.acl, "\n".join([_LOADER, *users]) + "\n")
     _write_private(files.config, _config(files))
     return files
 

@@ -9,6 +9,7 @@ _HEAD = """<meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <meta name="color-scheme" content="dark">
     <meta name="theme-color" content="#05080d">
+    <link rel="preload" as="font" type="font/woff2" href="/assets/fonts/inter-latin-wght-normal.woff2" crossorigin>
     <link rel="icon" type="image/svg+xml" href="/assets/favicon.svg">"""
 
 INDEX = f"""<!DOCTYPE html>

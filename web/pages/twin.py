@@ -54,7 +54,13 @@ def layout(settings: WebSettings) -> dmc.MantineProvider:
 
 def _demo_bar() -> list[Any]:
     buttons = [
-        dmc.Button(b.label, id=b.id, size="xs", variant="default", disabled=True, className=COMMAND) for b in BUTTONS
+        html.Div(
+            dmc.Button(
+                b.label, id=b.id, size="xs", variant="default", disabled=True, fullWidth=True, className=COMMAND
+            ),
+            title=b.title,
+        )
+        for b in BUTTONS
     ]
     return [
         html.H2("Demo: commands to the device"),

@@ -54,7 +54,7 @@ class WaveMonitor(_Base):
 
 
 class VitalTile(_Base):
-    """One channel in numbers. `channel`: its id; `size`: "large" or "small"."""
+    """One channel in numbers. `channel`: its id; `size`: "large", "medium" or "small"."""
 
     _type = "VitalTile"
     _prop_names: ClassVar[list[str]] = ["id", "channel", "size"]

@@ -12,14 +12,14 @@ export const PRIORITY = {
 const REFUSAL_S = 60; // how long a refused message stays in the bar
 const DROPPED_S = 30;
 const SAYS = {
-  synthesised: (names, ago) => `${names}: sensor silent ${ago}. Shown values are synthesised.`,
-  withheld: (names, ago) => `${names}: sensor silent ${ago}. No honest value: withheld.`,
-  quarantined: (names, ago) => `${names}: readings distrusted ${ago}. Raw value shown in amber.`,
+  synthesised: (names, since) => `${names}: sensor silent since ${since}. Shown values are synthesised.`,
+  withheld: (names, since) => `${names}: sensor silent since ${since}. No honest value: withheld.`,
+  quarantined: (names, since) => `${names}: readings distrusted since ${since}. Raw value shown in amber.`,
   predicted: null,
   measured: null,
 };
 
-/** @returns {Array<{key: string, priority: number, text: string}>} highest and newest first */
+/** @returns {Array<{key: string, priority: number, text: string, ago?: string}>} highest and newest first */
 export function standing({connection, status, events, dropped, now, acknowledged}) {
   const alarms = [...lineAlarms(connection)];
   if (status && !alarms.length) alarms.push(...channelAlarms(status, now));
@@ -55,7 +55,7 @@ function channelAlarms(status, now) {
   }
   return [...groups].map(([key, g]) => ({
     key, priority: 2, since: g.since,
-    text: SAYS[g.provenance](names(g.labels), `since ${clockTime(g.since)} (${span(now - g.since)})`),
+    text: SAYS[g.provenance](names(g.labels), clockTime(g.since)), ago: span(now - g.since),
   }));
 }
 

@@ -13,6 +13,9 @@ export const isMade = (byte) => [PROVENANCE.SYNTHESISED, PROVENANCE.PREDICTED].i
 /** What stands on a badge. */
 export const badge = (word) => (word === NONE ? 'NO DATA' : word.toUpperCase());
 
+/** What stands instead where the page is not current. */
+export const NOT_CURRENT = 'NOT CURRENT';
+
 /** A value in the look's unit and digits; an en dash where there is none. */
 export function number(value, look) {
   if (!Number.isFinite(value)) return '–';

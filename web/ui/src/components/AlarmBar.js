@@ -38,6 +38,7 @@ function Top({alarm}) {
   return (
     <p className="eb-alarm" role="alert" key={alarm.key}>
       <b className="eb-stars">{stars}</b> <span className="eb-priority">{word}</span> <span className="eb-alarm-text" title={alarm.text}>{alarm.text}</span>
+      {alarm.ago && <span className="eb-ago" aria-hidden="true">{alarm.ago}</span>}
     </p>
   );
 }

@@ -4,15 +4,18 @@ import PropTypes from 'prop-types';
 import VitalTile from './VitalTile.js';
 import {useStore} from './hooks.js';
 
+const MANY = 4; // more of the body's tiles than this stand two in a row
+
 /** All tiles of a patient. */
 function VitalBoard({id}) {
   const s = useStore('channels', 'card');
   const channels = s.status?.channels ?? {};
   const shown = s.order.filter((channel) => channels[channel].kind !== 'wave');
+  const large = shown.filter((channel) => channels[channel].region !== 'room').length > MANY ? 'medium' : 'large';
   return (
     <div id={id} className="eb-board" data-count={shown.length}>
       {shown.map((channel) => (
-        <VitalTile key={channel} channel={channel} size={channels[channel].region === 'room' ? 'small' : 'large'} />
+        <VitalTile key={channel} channel={channel} size={channels[channel].region === 'room' ? 'small' : large} />
       ))}
       {shown.length === 0 && <p className="eb-waiting">Waiting for the first reading</p>}
     </div>

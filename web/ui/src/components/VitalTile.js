@@ -3,7 +3,7 @@
 import React, {useRef} from 'react';
 import PropTypes from 'prop-types';
 import {lookOf, rangeText} from '../view.js';
-import {badge, clockTime, number, percent, span} from '../words.js';
+import {NOT_CURRENT, badge, clockTime, number, percent, span} from '../words.js';
 import {mark, put, useStore, useTick} from './hooks.js';
 
 const METHODS = {'lstm-vae': 'LSTM-VAE', locf: 'last value held', linear: 'linear', ridge: 'ridge regression', ar: 'autoregression'};
@@ -20,7 +20,7 @@ function VitalTile({id, channel, size = 'large'}) {
       style={{'--data': look.color}} aria-label={info?.label ?? channel}>
       <header><span className="eb-tile-name">{info?.label ?? channel}</span><span className="eb-badge">NO DATA</span></header>
       <div className="eb-tile-main">
-        <output className="eb-numeral">–</output>
+        <span className="eb-numeral">–</span>
         <span className="eb-unit">{look.unit}</span>
         <span className="eb-range" />
       </div>
@@ -45,7 +45,7 @@ function write(s, channel, tile) {
   mark(tile, 'data-confidence', sample.confidence.toFixed(3));
   mark(tile, 'data-live', live);
   mark(tile, 'data-value', Number.isFinite(sample.value) ? sample.value : '');
-  put(find('.eb-badge'), badge(sample.provenance));
+  put(find('.eb-badge'), live ? badge(sample.provenance) : NOT_CURRENT);
   put(find('.eb-numeral'), number(sample.value, look));
   put(find('.eb-range'), known && sample.provenance !== 'measured' ? `90 %: ${rangeText(sample, look)}` : '');
   const sure = known ? Math.round(sample.confidence * 100) : 0;
@@ -58,7 +58,7 @@ function write(s, channel, tile) {
 
 /** What made the value, whether its confidence is still being learnt, and when the sensor last spoke. */
 function footText(s, channel, sample, info, live) {
-  if (!live) return `not current: last shown ${clockTime(s.view.t)}`;
+  if (!live) return `shown at ${clockTime(s.view.t)}`;
   if (sample.provenance === 'quarantined') return 'raw reading, distrusted; range: the twin\'s estimate';
   const parts = [];
   if (sample.provenance === 'measured') parts.push(sample.revised ? 'sensor, delivered late' : 'sensor');
@@ -76,7 +76,7 @@ VitalTile.propTypes = {
   id: PropTypes.string,
   /** Channel id, such as "gsr_uS". */
   channel: PropTypes.string.isRequired,
-  /** "large" for the body's signals, "small" for the room's. */
-  size: PropTypes.oneOf(['large', 'small']),
+  /** "large" for the body's signals ("medium" where there are many), "small" for the room's. */
+  size: PropTypes.oneOf(['large', 'medium', 'small']),
 };
 export default VitalTile;

@@ -6,7 +6,7 @@ import {Scale} from '../scale.js';
 import {store} from '../store.js';
 import {Sweep} from '../sweep.js';
 import {lookOf} from '../view.js';
-import {badge, clockTime, number, percent, tick} from '../words.js';
+import {NOT_CURRENT, badge, clockTime, number, percent, tick} from '../words.js';
 import {mark, put, useStore, useTick} from './hooks.js';
 
 const FRAME_MS = 1000 / 40; // a sweep needs no more; the 3D body does
@@ -37,7 +37,7 @@ function Row({id, info, look}) {
       <div className="eb-row-name"><b>{info.label}</b> <span>{look.unit}</span></div>
       <span className="eb-tick eb-tick-high" /><span className="eb-tick eb-tick-low" />
       <div className="eb-row-now">
-        <output className="eb-row-value">–</output>
+        <span className="eb-row-value">–</span>
         <span className="eb-word" />
         <span className="eb-row-sure" />
       </div>
@@ -56,7 +56,7 @@ function writeRows(s, box) {
     const scale = s.scales.get(row.dataset.row);
     mark(row, 'data-provenance', sample.provenance);
     put(row.querySelector('.eb-row-value'), number(sample.value, look));
-    put(row.querySelector('.eb-word'), badge(sample.provenance));
+    put(row.querySelector('.eb-word'), s.view.moving ? badge(sample.provenance) : NOT_CURRENT);
     put(row.querySelector('.eb-row-sure'), ['synthesised', 'predicted'].includes(sample.provenance) ? `${percent(sample.confidence)} sure` : '');
     put(row.querySelector('.eb-tick-high'), scale ? tick(scale.high, look) : '');
     put(row.querySelector('.eb-tick-low'), scale ? tick(scale.low, look) : '');

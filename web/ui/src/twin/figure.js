@@ -11,7 +11,7 @@ export const IDLE_BREATH = 14;
 const ORGANS = {
   lung_l: { frame: 'thorax', colour: '#5fe3cf', order: 3, make: (hex, f) => lungMaterial(hex, f) },
   lung_r: { frame: 'thorax', colour: '#5fe3cf', order: 3, make: (hex, f) => lungMaterial(hex, f) },
-  airways: { frame: 'thorax', colour: '#79dcd2', order: 2, make: (hex) => organMaterial(hex, { gain: 0.8 }) },
+  airways: { frame: 'thorax', colour: '#79dcd2', order: 2, make: (hex) => organMaterial(hex, { gain: 0.9, rim: 0.35 }) },
   heart: { frame: 'thorax', colour: '#ff5d6c', order: 2, make: (hex) => organMaterial(hex, { tissue: true }) },
   brain: { frame: 'skull', colour: '#9fc6e6', order: 3, make: (hex) => veilMaterial(hex) },
 };
@@ -79,12 +79,18 @@ export class Figure {
     }
     for (const part of [left, right, airways]) if (part) part.material.uniforms.uMove.value.x = air;
     for (const lung of [left, right]) if (lung) lung.material.uniforms.uGain.value = 0.85 + 0.35 * air;
-    if (brain) brain.material.uniforms.uGain.value = 0.8 * (1 + 2 * this.states.head.activity);
+    if (brain) brain.material.uniforms.uGain.value = this.brainGain();
     const effort = (name) => {
       const { activity, mode } = this.states[name];
       return unit(activity) * (mode[0] + mode[1]);
     };
     this.moves.set(still ? 0 : 0.75 * air, 0.7 * effort('cheek'), 0.8 * effort('brow'));
+  }
+
+  /** The brain lies behind the face: bright when the head has a signal, faint when the face has one. */
+  brainGain() {
+    const shown = (name) => Math.max(...this.states[name].mode);
+    return Math.max(shown('head') * (1 + this.states.head.activity), 0.7 - 0.5 * Math.max(shown('cheek'), shown('brow')));
   }
 
   /** Draws for the lens: what lies below `low` m is left out, and before a face whatever lies behind it. */

@@ -4,8 +4,9 @@
 // 'predicted'|'quarantined'|'withheld'|'none', confidence: 0..1, activity: 0..1, label, text, provenanceText, color}},
 // heartRate, breathRate: per minute or null, heartIllustrative, breathIllustrative: true where no such signal is
 // measured, air: one such word, or several by name }. Nothing here judges values; nothing here talks to a server but
-// for the avatar's file.
+// for the avatar's file. The root's `data-state` says loading, live, lost (graphics being restored) or flat (no WebGL).
 
+import { Flat } from './flat.js';
 import { probe } from './quality.js';
 import { Room } from './room.js';
 import { addStyle } from './style.js';
@@ -39,26 +40,57 @@ export function mountTwin(element, { glbUrl, getView, onPick = () => {}, labels 
     title: labels?.title ?? TITLE,
     reducedMotion: reducedMotion ?? window.matchMedia('(prefers-reduced-motion: reduce)').matches,
   };
-  const hooks = {
-    getView: safeView(getView),
-    pick: onPick,
-    lost: () => say('lost', 'Graphics are being restored…'),
-    restored: () => say('live'),
-  };
-  say('loading');
-  const room = new Room(root, can, options, hooks);
-  room.loading.catch((error) => {
-    console.error('everbeat: the avatar could not be loaded;', error);
-    say('failed', 'The body could not be loaded.');
-  });
-  room.ready.then(() => say('live'));
+  const hooks = { getView: safeView(getView), pick: onPick };
+  const show = can.webgl ? enterRoom(root, can, options, hooks, say) : enterFlat(root, options, hooks, say);
   return {
     dispose() {
-      room.dispose();
+      show.dispose();
       root.remove();
     },
+    setPatient: (patient) => show.setPatient(patient),
+    screenshotReady: show.ready,
+  };
+}
+
+function enterFlat(root, options, hooks, say) {
+  say('flat');
+  return new Flat(root, options, hooks);
+}
+
+/** The room; the flat outline takes its place while the graphics context is lost, and where the avatar fails. */
+function enterRoom(root, can, options, hooks, say) {
+  let flat = null;
+  const stand = (state, text) => {
+    say(state, text);
+    room.hide(true);
+    flat ??= new Flat(root, options, hooks);
+  };
+  const room = new Room(root, can, options, {
+    ...hooks,
+    lost: () => stand('lost', ''),
+    restored: () => {
+      flat?.dispose();
+      flat = null;
+      room.hide(false);
+      say('live');
+    },
+  });
+  say('loading', options.labels.loading ?? 'Preparing the body…');
+  room.loading.then(
+    () => room.ready.then(() => room.lost || say('live')),
+    (error) => {
+      console.error('everbeat: the avatar could not be loaded, the flat outline is shown;', error);
+      stand('flat', '');
+      room.settle?.();
+    },
+  );
+  return {
+    ready: room.ready,
     setPatient: (patient) => room.setPatient(patient),
-    screenshotReady: room.ready,
+    dispose() {
+      flat?.dispose();
+      room.dispose();
+    },
   };
 }
 

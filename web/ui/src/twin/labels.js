@@ -177,16 +177,22 @@ export class Labels {
     if (at) node.style.transform = `translate(${at.x}px, ${at.y}px)`;
   }
 
-  /** Draws the lines. `where(anchor, side, inLens)` -> {x, y, faint} CSS px, or null where it is not in sight. */
-  pointTo(where, room) {
+  show(shown) {
+    for (const { node } of [...this.cards.values(), ...this.notes.values()]) node.hidden = !shown;
+    for (const node of [this.lines, this.air, this.legend]) node.style.visibility = shown ? '' : 'hidden';
+    this.stale = true;
+  }
+
+  /** Draws the lines; `faceInLens`: the face is seen there. `where(anchor, side, inLens)` -> {x, y, faint} CSS px or null. */
+  pointTo(where, room, faceInLens) {
     if (room.narrow) return;
     for (const [id, entry] of this.cards) {
       const at = this.placed[id];
       if (!at) continue;
-      const face = FACE.has(id);
+      const face = faceInLens && FACE.has(id);
       const spot = where(id, at.side === 'left' ? -1 : 1, face);
       const colour = entry.node.style.getPropertyValue('--ink');
-      drawLine(entry, at, spot, face && room.lens.size ? 'lens' : at.side, colour, entry.node.dataset.provenance);
+      drawLine(entry, at, spot, face ? 'lens' : at.side, colour, entry.node.dataset.provenance);
     }
     for (const [id, entry] of this.notes) {
       const at = this.placed[`note-${id}`];

@@ -74,7 +74,7 @@ function stack(list, top, bottom) {
     edge = card.y + card.height + GAP;
   }
   edge = bottom;
-  for (const card of placed.toReversed()) {
+  for (const card of [...placed].reverse()) {
     card.y = Math.max(top, Math.min(card.y, edge - card.height));
     edge = card.y - GAP;
   }

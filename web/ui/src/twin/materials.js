@@ -179,9 +179,9 @@ export function veilMaterial(hex) {
 }
 
 /** Heart and airways: solid, dark within and bright at the rim. `tissue` tints atria, arteries and veins. */
-export function organMaterial(hex, { tissue = false, gain = 1, moves = 1 } = {}) {
+export function organMaterial(hex, { tissue = false, gain = 1, rim = 1, moves = 1 } = {}) {
   return new THREE.ShaderMaterial({
-    uniforms: { uMove: { value: new THREE.Vector3() }, uColour: { value: vec3(hex) }, uGain: { value: gain }, uPulse: { value: 0 } },
+    uniforms: { uMove: { value: new THREE.Vector3() }, uColour: { value: vec3(hex) }, uGain: { value: gain }, uRim: { value: rim }, uPulse: { value: 0 } },
     defines: tissue ? { TISSUE: '' } : {},
     vertexShader: `
       #ifdef TISSUE
@@ -196,7 +196,7 @@ export function organMaterial(hex, { tissue = false, gain = 1, moves = 1 } = {})
         ${place(moves)} }`,
     fragmentShader: `
       uniform vec3 uColour;
-      uniform float uGain, uPulse;
+      uniform float uGain, uRim, uPulse;
       varying vec3 vNormal, vView, vAt;
       #ifdef TISSUE
         varying vec4 vTissue;
@@ -204,7 +204,7 @@ export function organMaterial(hex, { tissue = false, gain = 1, moves = 1 } = {})
       void main() {
         vec3 n = normalize(vNormal);
         float facing = clamp(dot(n, normalize(vView)), 0.0, 1.0);
-        float rim = pow(1.0 - facing, 1.8);
+        float rim = uRim * pow(1.0 - facing, 1.8);
         float key = max(dot(n, normalize(vec3(-0.4, 0.7, 0.6))), 0.0);
         vec3 colour = uColour;
         #ifdef TISSUE

@@ -15,6 +15,7 @@ import { makeStage } from './stage.js';
 const SWAY_RAD = 0.07;
 const SWAY_PERIOD_S = 17;
 const STATS_MS = 1000;
+const WARM_FRAMES = 8; // the first ones compile shaders and say nothing of the rest
 
 export class Room {
   /** `root` is the overlay's element; `hooks` {getView, pick, lost, restored}; rejects nothing: `ready` does. */
@@ -39,6 +40,7 @@ export class Room {
     this.camera = new Camera(this.canvas);
     this.lens = new Lens();
     this.labels = new Labels(root, { pick: (r) => this.pick(r), point: (r) => (this.pointed = r), words: options.labels });
+    this.frames = 0; // with the body in them
     this.picked = null;
     this.pointed = null;
     this.time_s = 0;
@@ -54,7 +56,10 @@ export class Room {
   }
 
   enter(avatar, patient) {
-    if (this.gone) return avatar.dispose();
+    if (this.gone) {
+      avatar.dispose();
+      return;
+    }
     this.figure = new Figure(avatar);
     this.scene.add(this.figure.group);
     this.setPatient(this.patient ?? patient);
@@ -64,7 +69,6 @@ export class Room {
       pick: (region) => this.pick(region),
       point: (region) => (this.pointed = region),
     });
-    return undefined;
   }
 
   setPatient(patient) {
@@ -78,7 +82,7 @@ export class Room {
   // ------------------------------------------------------------------------------------------- one frame
 
   frame(now) {
-    const hidden = this.root.ownerDocument.hidden || this.offScreen || this.lost;
+    const hidden = this.root.ownerDocument.hidden || this.offScreen || this.lost || this.hidden;
     if (hidden || !this.governor.due(now)) return;
     const dt_s = this.governor.begin(now);
     this.time_s += dt_s;
@@ -86,7 +90,7 @@ export class Room {
     this.measure();
     if (!this.size.width || !this.size.height) return;
     this.advance(dt_s);
-    const check = this.figure && this.governor.wantsCheck(now);
+    const check = this.frames > WARM_FRAMES && this.governor.wantsCheck(now);
     if (check) settleGpu(this.renderer.getContext());
     const start = performance.now();
     this.draw();
@@ -126,15 +130,16 @@ export class Room {
     }
     if (!stale && this.time_s - (this.linesAt_s ?? -1) < this.linesEvery_s) return;
     this.linesAt_s = this.time_s;
-    this.labels.pointTo((anchor, side, inLens) => this.where(anchor, side, inLens), this.plan);
+    const face = this.lens.rect.size > 0 && subjectOf(this.picked) === 'face';
+    this.labels.pointTo((anchor, side, inLens) => this.where(anchor, side, inLens), this.plan, face);
     this.labels.tieLens(this.lens.rect, this.lensTie());
   }
 
   draw() {
     const { renderer } = this;
-    this.frames = (this.frames ?? 0) + 1;
+    if (this.figure) this.frames += 1;
     const lensed = this.figure && this.lens.rect.size;
-    if (lensed && this.frames % this.lensEvery === 0) this.drawLens();
+    if (lensed && this.frames % this.lensEvery === 1 % this.lensEvery) this.drawLens();
     renderer.clear();
     renderer.render(this.scene, this.camera.eye);
     if (lensed) renderer.render(this.lens.scene, this.lens.flat);
@@ -193,7 +198,7 @@ export class Room {
     const point = avatar.anchor(anchor, side);
     if (!point) return null;
     point.applyMatrix4(group.matrixWorld);
-    if (inLens && this.lens.rect.size && subjectOf(this.picked) === 'face') {
+    if (inLens) {
       const seen = this.lens.project(point);
       if (seen) return seen;
     }
@@ -248,6 +253,13 @@ export class Room {
     });
     this.watcher = new IntersectionObserver((entries) => (this.offScreen = !entries.at(-1).isIntersecting));
     this.watcher.observe(this.root);
+  }
+
+  /** Takes canvas and labels away, or brings them back. */
+  hide(hidden) {
+    this.hidden = hidden;
+    this.canvas.style.visibility = hidden ? 'hidden' : '';
+    this.labels.show(!hidden);
   }
 
   key(event) {

@@ -5,6 +5,7 @@ const ID = 'eb-twin-style';
 const CSS = `
 .eb-twin { position: relative; width: 100%; height: 100%; overflow: hidden; background: #04080e; color: #d7e9f7;
   font: 500 12px/1.25 Inter, "Segoe UI", system-ui, sans-serif; font-variant-numeric: tabular-nums; }
+.eb-twin [hidden] { display: none !important; }
 .eb-twin canvas { position: absolute; inset: 0 auto auto 0; display: block; outline: none; }
 .eb-twin canvas:focus-visible { box-shadow: inset 0 0 0 2px #7cc8ff; }
 .eb-twin svg.eb-lines { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }

@@ -1,0 +1,109 @@
+"""The store on a real Redis: what was acknowledged survives a crash, and only its own user may read it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from device.ingest import HubEvent
+from security.keys import MasterKey
+from twin_engine.store import keys
+from twin_engine.store.connection import connect
+from twin_engine.store.errors import StoreDown
+from twin_engine.store.feed import Entry
+from twin_engine.store.raw import RawSink
+from twin_engine.store.server import RedisFiles, prepare, start
+from twin_engine.store.shard import Commit, ShardStore, TwinWrite
+from twin_engine.store.vault import Vault
+
+pytestmark = pytest.mark.redis
+
+
+def wait_until_up(files: RedisFiles) -> None:
+    for _ in range(200):
+        try:
+            connect(files.login("keeper")).close()
+            return
+        except StoreDown:
+            time.sleep(0.02)
+    raise AssertionError("Redis did not come up")
+
+
+def test_every_acknowledged_transaction_survives_a_kill_of_redis(redis_server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    files, process = redis_server
+    master = MasterKey.load_or_create(tmp_path / "master.key")
+    sink = RawSink(connect(files.login("ingest")), 1)
+    client = connect(files.login("engine"))
+    vault = Vault(client, master)
+    vault.create("p-1")
+    shard = ShardStore(client, vault, "s0")
+    assert shard.acquire()
+    for i in range(50):
+        sink.put([HubEvent("0", str(i), i, "dev", i, bytes([i]))])
+        write = TwinWrite("p-1", b"frame", b"", {"n": i}, [], i, b"snapshot")
+        shard.commit(Commit(f"{i}-1", i, twins=[write], leaves=[bytes([i]) * 32], counts={"stored": i}))
+    process.kill()
+    process.wait()
+    again = start(files)
+    try:
+        wait_until_up(files)
+        client = connect(files.login("engine"))
+        shard = ShardStore(client, Vault(client, master), "s0")
+        assert len(shard.read("0", 1)) == 50
+        assert shard.cursor().id == "49-1"
+        assert shard.cursor().counts == {"stored": 49}
+        assert shard.leaf_count() == 50
+        assert shard.snapshot("p-1") == b"snapshot"
+        assert RawSink(connect(files.login("ingest")), 1).checkpoint("0") == "49"
+        log = (files.directory / "redis.log").read_text()
+        assert "CRITICAL" not in log
+    finally:
+        again.kill()
+        again.wait()
+
+
+def test_nobody_can_log_in_as_the_default_user(redis_server) -> None:  # type: ignore[no-untyped-def]
+    import redis
+
+    files, _ = redis_server
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(unix_socket_path=str(files.socket)).ping()
+
+
+def test_passwords_stay_the_same_from_start_to_start_and_are_private(tmp_path: Path) -> None:
+    first = prepare(tmp_path / "r").login("web").password
+    assert prepare(tmp_path / "r").login("web").password == first
+    assert first not in repr(prepare(tmp_path / "r").login("web"))
+    assert {p.stat().st_mode & 0o077 for p in (tmp_path / "r").iterdir()} == {0}
+
+
+def test_a_state_directory_with_too_long_a_path_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(StoreDown, match="set EVERBEAT_STATE"):
+        prepare(tmp_path / ("x" * 120))
+
+
+def test_shards_are_stable_and_spread() -> None:
+    found = {keys.shard_of(f"p-{i}", 4) for i in range(100)}
+    assert found == {"s0", "s1", "s2", "s3"}
+    assert keys.shard_of("p-1", 4) == keys.shard_of("p-1", 4)
+
+
+def test_an_entry_of_one_patient_does_not_open_with_another_ones_key(redis_server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from security.errors import Rejected
+    from twin_engine.store.shard import read_entry
+
+    files, _ = redis_server
+    master = MasterKey.load_or_create(tmp_path / "master.key")
+    client = connect(files.login("engine"))
+    vault = Vault(client, master)
+    vault.create("p-1")
+    vault.create("p-2")
+    shard = ShardStore(client, vault, "s0")
+    assert shard.acquire()
+    shard.commit(Commit("1-0", 1, twins=[TwinWrite("p-1", b"f", b"r", {"a": 1}, [{"b": 2}], 7, None)]))
+    ((entry_id, fields),) = client.xrange(keys.twin("s0", "p-1"))
+    assert read_entry(entry_id, fields, vault, "p-1") == Entry(entry_id.decode(), b"f", b"r", {"a": 1}, [{"b": 2}], 7)
+    with pytest.raises(Rejected):
+        read_entry(entry_id, fields, vault, "p-2")

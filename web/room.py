@@ -1,0 +1,75 @@
+"""One patient, the last minute, and those who watch; and which messages a viewer gets of it.
+
+Messages: ``hello`` (banner and looks), ``snapshot``, ``frame`` and ``revision`` (binary, twin_engine/messages.py),
+``status``, ``event``, ``events`` (the newest ones, oldest first), ``silent`` ({since, why}; since None = over) and
+``dropped`` ({count}). The relay holds the lock; nothing here starts a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from twin_engine.store.feed import Entry, PatientCard
+from web.history import History
+from web.look import looks
+from web.viewer import Viewer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Room:
+    """One patient and those who watch."""
+
+    card: PatientCard
+    history: History
+    last_id: str
+    heard_s: float  # Unix s of the last entry, or of the start
+    silent: dict[str, Any] | None = None
+    viewers: dict[str, Viewer] = field(default_factory=dict)
+
+
+def greet(room: Room, viewer: Viewer) -> None:
+    """Whose room this is, how its signals look, and all that is known."""
+    viewer.push("hello", {"card": banner(room.card), "looks": looks()})
+    give_all(room, viewer)
+
+
+def give_all(room: Room, viewer: Viewer) -> None:
+    """The whole picture, whatever the viewer has seen before."""
+    viewer.push("snapshot", room.history.snapshot())
+    if room.history.status is not None:
+        viewer.push("status", room.history.status)
+    viewer.push("events", list(room.history.events))
+    if room.silent is not None:
+        viewer.push("silent", room.silent)
+
+
+def banner(card: PatientCard) -> dict[str, object]:
+    """What the page may know of a patient: pseudonym, identifiers and the body's measures."""
+    return {
+        "id": card.id, "pseudonym": card.pseudonym, "birth_year": card.birth_year, "bed": card.bed,
+        "sex": card.sex, "height_cm": card.height_cm, "weight_kg": card.weight_kg,
+    }  # fmt: skip
+
+
+def remember(history: History, entry: Entry) -> None:
+    """Add to the history; an entry that is no wire message is left out and logged."""
+    try:
+        history.add(entry)
+    except ValueError as error:
+        log.error("entry %s is no wire message and was left out of the snapshot: %s", entry.id, error)
+
+
+def send_entry(viewer: Viewer, entry: Entry) -> None:
+    """Offer what one commit of the engine made."""
+    if entry.frame:
+        viewer.offer("frame", entry.frame)
+    if entry.revision:
+        viewer.offer("revision", entry.revision)
+    if entry.status is not None:
+        viewer.offer("status", entry.status)
+    for event in entry.events:
+        viewer.offer("event", event)

@@ -1,0 +1,165 @@
+// The body without WebGL: a flat outline in SVG with the same regions, styles, labels and lens as the room, a few
+// times a second. Also stands in while a lost graphics context is being restored.
+
+import { Labels } from './labels.js';
+import { plan } from './layout.js';
+import { OUTLINE } from './outline.js';
+import { FACE, PROVENANCE, REGIONS, unit } from './regions.js';
+
+const SVG = 'http://www.w3.org/2000/svg';
+const EVERY_MS = 250;
+const FACE_BOX = [-128, -12, 256]; // x, y, size of what the lens shows, mm
+const NOTE_SPOTS = { heart: [25, 470], lungs: [-85, 390] }; // mm
+
+let instances = 0;
+
+export class Flat {
+  /** `root` is the overlay's element; `hooks` {getView, pick}. */
+  constructor(root, options, hooks) {
+    this.root = root;
+    this.hooks = hooks;
+    this.picked = null;
+    this.id = `eb-flat-${(instances += 1)}`;
+    this.draw(options.title);
+    this.labels = new Labels(root, { pick: (r) => this.pick(r), point: () => {}, words: options.labels });
+    this.size = { width: 0, height: 0 };
+    this.timer = setInterval(() => this.frame(), EVERY_MS);
+    this.frame();
+    this.ready = Promise.resolve();
+    this.loading = Promise.resolve();
+  }
+
+  setPatient() {} // one outline stands for everyone
+
+  /** Makes the drawing once; `frame` only changes attributes. */
+  draw(title) {
+    const doc = this.root.ownerDocument;
+    const make = (tag, attributes, parent) => {
+      const node = doc.createElementNS(SVG, tag);
+      for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+      parent?.append(node);
+      return node;
+    };
+    this.svg = make('svg', { class: 'eb-flat', role: 'img', 'aria-label': title });
+    const defs = make('defs', {}, this.svg);
+    this.patterns = Object.fromEntries(REGIONS.map((name) => [name, this.pattern(make, defs, name)]));
+    const hatch = make('pattern', { id: `${this.id}-hatch`, width: 9, height: 9, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(45)' }, defs);
+    make('path', { d: 'M0 0H9M0 0V9', stroke: '#ff6b38', 'stroke-width': 2.4, fill: 'none' }, hatch);
+    const body = make('g', { id: `${this.id}-body` }, this.svg);
+    this.floor(make, body);
+    make('path', { d: OUTLINE.body, fill: '#0b2338', stroke: '#38bdf8', 'stroke-width': 3, 'stroke-linejoin': 'round' }, body);
+    const ink = { lung_l: '#5fe3cf', lung_r: '#5fe3cf', heart: '#ff5d6c' };
+    for (const [name, d] of Object.entries(OUTLINE.organs)) {
+      make('path', { d, fill: ink[name], 'fill-opacity': name === 'heart' ? 0.5 : 0.12, stroke: ink[name], 'stroke-opacity': 0.6, 'stroke-width': 2 }, body);
+    }
+    this.regions = {};
+    for (const name of REGIONS) {
+      const path = make('path', { d: OUTLINE.regions[name], style: 'cursor: pointer' }, body);
+      path.addEventListener('click', () => this.pick(name));
+      this.regions[name] = path;
+    }
+    const clip = make('clipPath', { id: `${this.id}-clip` }, defs);
+    this.clip = make('circle', {}, clip);
+    this.body = body;
+    this.lensGroup = make('g', { 'clip-path': `url(#${this.id}-clip)` }, this.svg);
+    this.lensGround = make('circle', { fill: '#07131f' }, this.lensGroup);
+    this.lensUse = make('use', { href: `#${this.id}-body` }, this.lensGroup);
+    this.lensRing = make('circle', { fill: 'none', stroke: '#38bdf8', 'stroke-opacity': 0.75, 'stroke-width': 2 }, this.svg);
+    this.root.prepend(this.svg);
+  }
+
+  pattern(make, defs, name) {
+    const box = { id: `${this.id}-${name}`, width: 10, height: 10, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(-45)' };
+    const pattern = make('pattern', box, defs);
+    return make('rect', { width: 7, height: 4, y: 3 }, pattern);
+  }
+
+  floor(make, parent) {
+    for (const [rx, opacity] of [[300, 0.8], [345, 0.4], [460, 0.25]]) {
+      make('ellipse', { cx: 0, cy: OUTLINE.height - 8, rx, ry: rx * 0.16, fill: 'none', stroke: '#38bdf8', 'stroke-opacity': opacity, 'stroke-width': 2 }, parent);
+    }
+  }
+
+  frame() {
+    if (this.root.ownerDocument.hidden) return;
+    const view = this.hooks.getView(performance.now());
+    const words = this.labels.write(view, this.picked);
+    for (const name of REGIONS) this.style(name, view.regions?.[name]);
+    const { clientWidth: width, clientHeight: height } = this.root;
+    if (!width || !height) return;
+    if (words || width !== this.size.width || height !== this.size.height) this.place({ width, height });
+  }
+
+  /** A region's look by its provenance: solid, dashed, hatched or hollow. */
+  style(name, word) {
+    const path = this.regions[name];
+    const mode = PROVENANCE[word?.provenance ?? 'none']?.mode ?? -1;
+    const colour = mode === 2 ? '#ff7a59' : mode === 3 ? '#b3c1ce' : (word?.color ?? '#7fc4ea');
+    this.patterns[name].setAttribute('fill', colour);
+    const fills = [colour, `url(#${this.id}-${name})`, `url(#${this.id}-hatch)`, '#04080e'];
+    const strength = [0.3 + 0.5 * unit(word?.activity), 0.3 + 0.6 * unit(word?.confidence), 0.9, 0.95];
+    const attributes = {
+      fill: mode < 0 ? 'transparent' : fills[mode],
+      'fill-opacity': mode < 0 ? 0 : strength[mode] * (name === 'chest' && mode === 0 ? 0.4 : 1),
+      stroke: mode < 0 ? 'none' : colour,
+      'stroke-width': this.picked === name ? 5 : 2.2,
+      'stroke-dasharray': mode === 1 ? '9 6' : '',
+      'pointer-events': mode < 0 ? 'none' : 'auto',
+    };
+    for (const [key, value] of Object.entries(attributes)) {
+      if (path.getAttribute(key) !== String(value)) path.setAttribute(key, value);
+    }
+  }
+
+  /** Takes up a new size or a new set of cards. */
+  place(size) {
+    this.size = size;
+    this.plan = plan(size, this.labels.cards.size, true);
+    const { stage, gutter, lens } = this.plan;
+    this.svg.setAttribute('width', stage.width);
+    this.svg.setAttribute('height', stage.height);
+    this.scale = Math.min((stage.height * 0.9) / (OUTLINE.height + 60), (stage.width - 2 * gutter) / 960);
+    this.origin = { x: stage.width / 2, y: (stage.height - OUTLINE.height * this.scale) / 2 };
+    this.body.setAttribute('transform', `translate(${this.origin.x} ${this.origin.y}) scale(${this.scale})`);
+    const r = lens.size / 2;
+    for (const circle of [this.clip, this.lensGround, this.lensRing]) {
+      circle.setAttribute('cx', lens.x + r);
+      circle.setAttribute('cy', lens.y + r);
+      circle.setAttribute('r', r);
+    }
+    const zoom = lens.size / FACE_BOX[2] / this.scale;
+    const shift = [
+      lens.x - (FACE_BOX[0] * this.scale + this.origin.x) * zoom, lens.y - (FACE_BOX[1] * this.scale + this.origin.y) * zoom,
+    ];
+    this.lensUse.setAttribute('transform', `translate(${shift[0]} ${shift[1]}) scale(${zoom})`);
+    this.labels.place(size, this.plan, (anchor, side) => this.where(anchor, side).y);
+    this.labels.pointTo((anchor, side, inLens) => this.where(anchor, side, inLens), this.plan, true);
+    const [x, y, box] = FACE_BOX;
+    const middle = this.screen(x + box / 2, y + box / 2);
+    this.labels.tieLens(lens, { ...middle, r: (box / 2) * this.scale });
+  }
+
+  screen(x, y) {
+    return { x: this.origin.x + x * this.scale, y: this.origin.y + y * this.scale };
+  }
+
+  where(anchor, side, inLens) {
+    const [x, y] = NOTE_SPOTS[anchor] ?? OUTLINE.anchors[anchor][side < 0 ? 1 : 0];
+    const { lens } = this.plan;
+    if (!inLens || !FACE.has(anchor) || !lens.size) return this.screen(x, y);
+    const zoom = lens.size / FACE_BOX[2];
+    return { x: lens.x + (x - FACE_BOX[0]) * zoom, y: lens.y + (y - FACE_BOX[1]) * zoom };
+  }
+
+  pick(region) {
+    this.picked = this.picked === region ? null : region;
+    this.hooks.pick(this.picked);
+    this.frame();
+  }
+
+  dispose() {
+    clearInterval(this.timer);
+    this.labels.dispose();
+    this.svg.remove();
+  }
+}
