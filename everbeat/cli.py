@@ -7,6 +7,7 @@ with one clear line where it can't do its work. Heavy imports wait until a comma
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
 import sys
@@ -209,6 +210,24 @@ def evaluate(
         print(table(rows))
         if out is not None:
             write_json(rows, out)
+
+
+@app.command()
+def reliability(
+    data: Annotated[Path, typer.Argument(help="Folder of recordings (emg_gsr/, wrist_e4/).")],
+    out: Annotated[Path | None, typer.Option(help="Write both tables to this JSON file.")] = None,
+) -> None:
+    """Is the twin right about how sure it is? Gaps cut into recordings of people it has never seen."""
+    from twin_engine.model import Generator
+    from twin_engine.reliability import as_json, measure, tables
+
+    with _one_line_errors(), _progress("reliability") as step:
+        generator = Generator.load()
+        people = [data / f"{person}.csv.gz" for person in generator.metadata["split"]["test"]]
+        gaps, sure = measure(people, generator, step)
+        print(tables(gaps, sure))
+        if out is not None:
+            out.write_text(json.dumps(as_json(gaps, sure), indent=1) + "\n")
 
 
 # ---------------------------------------------------------------------------------------------- small parts

@@ -56,7 +56,7 @@ class Viewer:
             self._socket.send(f"43{NAMESPACE},{ack}[]")
 
     def close(self) -> None:
-        self._socket.close()
+        self._socket.close(timeout=1)
         self._thread.join(timeout=5)
 
     def __enter__(self) -> Viewer:

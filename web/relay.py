@@ -153,7 +153,6 @@ class Relay:
             viewer = Viewer(sid, self._send, self._settings.window, self._resync)
             room.viewers[sid] = viewer
             greet(room, viewer)
-            give_all(room, viewer)
         return True
 
     def leave(self, sid: str) -> None:
