@@ -109,6 +109,7 @@ test('a scale stays while its data stays inside and gives way when they leave it
 test('a wave is drawn around zero, an envelope from zero, a level around its values', () => {
   assert.deepEqual(niceRange(-3, 8, 'wave', 0.1), {low: -10, high: 10});
   assert.equal(niceRange(-0.5, 3, 'envelope', 0.1).low, 0);
+  assert.deepEqual(niceRange(97, 98, 'level', 8, [30, 100]), {low: 92, high: 100});
   const level = niceRange(22, 22.1, 'level', 4);
   assert.ok(level.low <= 20.1 && level.high >= 24);
 });
@@ -123,6 +124,15 @@ test('the silence of a sensor is an alarm that names it, with priority in stars 
   assert.equal(alarm.priority, 2);
   assert.match(alarm.text, /EMG cheek: sensor silent since \S+\. Shown values are synthesised/);
   assert.equal(alarm.ago, '10 s');
+});
+
+test('channels of one sensor are one alarm, which says how many values are withheld', () => {
+  const channel = (label, provenance) => ({label, signal: 'emg_raw_mV', provenance, since_s: 55, last_reading_s: 48});
+  const channels = {a: channel('EMG cheek', 'synthesised'), b: channel('EMG brow', 'synthesised'), c: channel('EMG raw cheek', 'withheld')};
+  const alarms = standing({...live, status: {channels}});
+  assert.equal(alarms.length, 1);
+  assert.match(alarms[0].text, /^EMG \(3 channels\): sensor silent since .* synthesised, 1 withheld\.$/);
+  assert.equal(alarms[0].ago, '12 s');
 });
 
 test('a measured channel raises no alarm', () => {

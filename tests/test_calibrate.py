@@ -20,7 +20,7 @@ def shadow(calibration: Calibration, spread: float, n: int, seed: int) -> tuple[
     rng = np.random.default_rng(seed)
     age, covered, sure, hits = 1, [], [], []
     for i in range(n):
-        band = calibrate(calibration, np.array([1.0]), np.zeros(1), np.ones(1), TOLERANCE, 0.001)
+        band = calibrate(calibration, PRIOR, np.array([1.0]), np.zeros(1), np.ones(1), TOLERANCE, 0.001)
         truth = rng.laplace(0, spread)
         inside = bool(band.lower[0] <= truth <= band.upper[0])
         if i >= n // 3:
@@ -33,21 +33,21 @@ def shadow(calibration: Calibration, spread: float, n: int, seed: int) -> tuple[
 
 @pytest.mark.parametrize("spread", [0.1, 0.43, 1.5])
 def test_bounds_cover_ninety_percent_and_confidence_is_the_hit_rate_for_every_person(spread: float) -> None:
-    _, coverage, confidence, hit_rate = shadow(Calibration.start(PRIOR), spread, 900, seed=3)
+    _, coverage, confidence, hit_rate = shadow(Calibration.start(), spread, 900, seed=3)
     assert 0.87 <= coverage <= 0.93
     assert abs(confidence - hit_rate) < 0.06
 
 
 def test_a_static_calibration_would_have_failed_that_person() -> None:
     rng = np.random.default_rng(3)
-    band = calibrate(Calibration.start(PRIOR), np.array([1.0]), np.zeros(1), np.ones(1), TOLERANCE, 0.001)
+    band = calibrate(Calibration.start(), PRIOR, np.array([1.0]), np.zeros(1), np.ones(1), TOLERANCE, 0.001)
     truth = rng.laplace(0, 1.5, 900)
     assert np.mean((band.lower[0] <= truth) & (truth <= band.upper[0])) < 0.7
 
 
 def test_confidence_falls_along_a_gap_and_is_nothing_past_its_end() -> None:
     ages = np.array([0.0, 1.0, 10.0, 60.0])
-    band = calibrate(Calibration.start(PRIOR), ages, np.zeros(4), np.array([0.01, 0.5, 2.0, 8.0]), TOLERANCE, 0.001)
+    band = calibrate(Calibration.start(), PRIOR, ages, np.zeros(4), np.array([0.01, 0.5, 2.0, 8.0]), TOLERANCE, 0.001)
     *_, confidence = band.at(np.array([0.5, 5.0, 30.0, 61.0]))
     assert (np.diff(confidence) <= 0).all()
     assert confidence[-1] == 0.0
@@ -55,7 +55,7 @@ def test_confidence_falls_along_a_gap_and_is_nothing_past_its_end() -> None:
 
 
 def test_it_is_still_learning_until_enough_was_scored() -> None:
-    calibration = Calibration.start(PRIOR)
+    calibration = Calibration.start()
     for _ in range(LEARNT - 1):
         calibration = calibration.add(0, 0.1, True)
     assert calibration.learning
@@ -63,7 +63,7 @@ def test_it_is_still_learning_until_enough_was_scored() -> None:
 
 
 def test_adding_a_score_changes_nothing_of_the_calibration_before() -> None:
-    before = Calibration.start(PRIOR)
+    before = Calibration.start()
     before.add(0, 3.0, False)
     assert before.scored == 0
     assert (before.miss == 0.10).all()

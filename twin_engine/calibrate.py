@@ -36,16 +36,15 @@ SCORE_AGES_S: tuple[float, ...] = (0.3, 1.0, 2.5, 6.0, 15.0, 40.0, 100.0, 220.0)
 class Calibration:
     """State of one channel. Rows belong to SCORE_AGES_S (A of them)."""
 
-    scores: Floats  # (A, BUFFER) own scores, a ring; NaN where none yet
+    scores: npt.NDArray[np.float32]  # (A, BUFFER) own scores, a ring; NaN where none yet
     counts: Floats  # (A,) own scores ever taken
     miss: Floats  # (A,) the adapted miss rate alpha
-    prior: Floats  # (A, M) scores of validation people
 
     @classmethod
-    def start(cls, prior: Floats) -> Calibration:
-        """Nothing learnt yet. `prior` (A, M) are scores of people outside training."""
+    def start(cls) -> Calibration:
+        """Nothing learnt yet."""
         ages = len(SCORE_AGES_S)
-        return cls(np.full((ages, BUFFER), np.nan), np.zeros(ages), np.full(ages, MISS_TARGET), prior)
+        return cls(np.full((ages, BUFFER), np.nan, np.float32), np.zeros(ages), np.full(ages, MISS_TARGET))
 
     @property
     def scored(self) -> int:
@@ -88,16 +87,23 @@ class Band:
 
 
 def calibrate(
-    calibration: Calibration, ages_s: Floats, centre: Floats, halfwidth: Floats, tolerance: Tolerance, step: float
+    calibration: Calibration,
+    prior: Floats,
+    ages_s: Floats,
+    centre: Floats,
+    halfwidth: Floats,
+    tolerance: Tolerance,
+    step: float,
 ) -> Band:
     """Bounds and confidence of a forecast at ages (N,), given its centre and uncalibrated half width (N,).
 
-    The shown value is the centre rounded to the sensor's `step`. Confidence never rises along a gap.
+    `prior` (A, M) are scores of people outside training, at SCORE_AGES_S. The shown value is the centre rounded to
+    the sensor's `step`. Confidence never rises along a gap.
     """
     shown = requantise(centre, step)
     lower, upper, confidence = (np.empty((len(SCORE_AGES_S), len(ages_s))) for _ in range(3))
     for i in range(len(SCORE_AGES_S)):
-        scores, weights = _weighted(calibration, i)
+        scores, weights = _weighted(calibration.scores[i], prior[i])
         low, high = _quantiles(scores, weights, calibration.miss[i])
         lower[i], upper[i] = centre + low * halfwidth, centre + high * halfwidth
         confidence[i] = _confidence(shown, centre, halfwidth, scores, weights, tolerance)
@@ -116,11 +122,9 @@ def withheld(confidence: Floats) -> npt.NDArray[np.bool_]:
     return confidence < FLOOR
 
 
-def _weighted(calibration: Calibration, age: int) -> tuple[Floats, Floats]:
-    """Scores at one age, own and prior, ascending, with weights that sum to 1."""
-    own = calibration.scores[age]
-    own = own[np.isfinite(own)]
-    prior = calibration.prior[age]
+def _weighted(ring: npt.NDArray[np.float32], prior: Floats) -> tuple[Floats, Floats]:
+    """Scores at one age, own (a ring with NaN) and prior (M,), ascending, with weights that sum to 1."""
+    own = ring[np.isfinite(ring)].astype(np.float64)
     rest = PRIOR_WEIGHT * max(0.0, 1.0 - len(own) / BUFFER)
     scores = np.concatenate((own, prior))
     weights = np.concatenate((np.ones(len(own)), np.full(len(prior), rest / max(1, len(prior)))))

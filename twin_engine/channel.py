@@ -16,10 +16,10 @@ from device.signals import Channel, channel
 from security.threats import Window as Judged
 from security.threats.plausible import PLAUSIBLE
 from twin_engine import gaps
-from twin_engine.calibrate import SCORE_AGES_S, Calibration
+from twin_engine.calibrate import Calibration
 from twin_engine.messages import REVISED, Event, Floats, Output, Provenance, Samples, Times
 from twin_engine.shadow import Shadows
-from twin_engine.synthesise import HOLD, Forecaster, Plan, bridge, context_of, emit, hold_plan, plan_of
+from twin_engine.synthesise import HOLD, Forecaster, Plan, bridge, context_of, emit, hold_plan, plan_of, prior_of
 from twin_engine.window import Window
 
 CATCH_UP_US = 600_000_000  # an engine that was away does not show more of a gap than this at once
@@ -90,8 +90,7 @@ def new_channel(channel_id: str, forecaster: Forecaster) -> ChannelState:
         raise ValueError(f"expected a channel of a known signal, got {channel_id!r}; nothing can be made of it")
     signal = row.signal.id
     window = Window.empty(round(forecaster.grid_s(signal) * 1e6), forecaster.context_steps(signal))
-    prior = forecaster.prior_scores(signal, np.array(SCORE_AGES_S))
-    return ChannelState(channel_id, window, Calibration.start(prior), Shadows.none(), np.empty(0, np.int64))
+    return ChannelState(channel_id, window, Calibration.start(), Shadows.none(), np.empty(0, np.int64))
 
 
 def take(
@@ -233,7 +232,9 @@ def _overdue(state: ChannelState, now_us: int, near: Surroundings) -> bool:
 
 def _open(state: ChannelState, near: Surroundings) -> ChannelState:
     """A gap begins after the last reading. A short one shows the last value; the model is asked when it lasts."""
-    hold = hold_plan(state.last_value, state.window, state.row.signal, state.calibration)
+    signal = state.row.signal
+    prior = prior_of(near.forecaster, signal)
+    hold = hold_plan(state.last_value, state.window, signal, state.calibration, prior)
     return replace(state, plan=hold, emitted_us=max(state.emitted_us, state.last_us or 0))
 
 
@@ -289,7 +290,8 @@ def _forecast(state: ChannelState, near: Surroundings) -> Plan:
     others = {name: window for name, window in near.others.items() if name != state.id}
     context = context_of(signal.id, state.window, state.last_us or 0, others, near.patient)
     (forecast,) = near.forecaster.forecast([context])
-    return plan_of(forecast, state.last_value, signal, state.calibration, LEVELS)
+    prior = prior_of(near.forecaster, signal)
+    return plan_of(forecast, state.last_value, signal, state.calibration, prior, LEVELS)
 
 
 def _plan(state: ChannelState) -> Plan:

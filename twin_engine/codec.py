@@ -1,7 +1,8 @@
 """Frozen dataclasses to CBOR bytes and back: how the twin's state is put to rest.
 
 Only what the twin's state is made of: dataclasses, tuples, mappings with string keys, optionals, numpy arrays of
-float64, int64 and uint8, and plain values. Types come from the annotations, so no type name is ever read from data.
+float64, float32, int64 and uint8, and plain values. Types come from the annotations, so no type name is ever read
+from data.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import cbor2
 import numpy as np
 
 T = TypeVar("T")
-_DTYPES: dict[str, np.dtype[Any]] = {"f": np.dtype("<f8"), "i": np.dtype("<i8"), "u": np.dtype("u1")}
+_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(name) for name in ("<f8", "<f4", "<i8", "|u1")}
 
 
 def dump(value: Any) -> bytes:
@@ -37,7 +38,7 @@ def load(kind: type[T], data: bytes) -> T:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return [value.dtype.kind, list(value.shape), value.astype(_DTYPES[value.dtype.kind]).tobytes()]
+        return [value.dtype.str, list(value.shape), value.astype(_DTYPES[value.dtype.str]).tobytes()]
     if dataclasses.is_dataclass(value):
         return [_plain(getattr(value, f.name)) for f in dataclasses.fields(value)]
     if isinstance(value, Mapping):

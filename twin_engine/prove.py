@@ -96,7 +96,7 @@ class Gate:
         return out, sessions
 
     def outdated(self, opened: Session) -> bytes | None:
-        """The sid whose receipts nobody needs any more now that `opened` is there, if one has just fallen out of use."""
+        """The sid whose receipts nobody needs any more now that `opened` is there, if there is one."""
         same = (opened.opener.device, opened.opener.lane)
         alike = [s.opener for s in self._sessions.values() if (s.opener.device, s.opener.lane) == same]
         alike.sort(key=lambda opener: (opener.epoch, opener.opened_ms))

@@ -41,8 +41,17 @@ class Row:
 
 
 def write_json(rows: Sequence[Row], path: Path, **about: Any) -> None:
-    """The rows, and whatever else `about` says of the evaluation, as JSON in `path`."""
-    path.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    """The rows, one a line, and whatever else `about` says of the evaluation, as JSON in `path`."""
+    head = "".join(f"{json.dumps(name)}: {json.dumps(value)},\n" for name, value in about.items())
+    lines = ",\n".join(json.dumps(_rounded(asdict(row))) for row in rows)
+    path.write_text(f'{{\n{head}"rows": [\n{lines}\n]\n}}\n')
+
+
+def _rounded(value: Any) -> Any:
+    """Floats at five significant digits, in nested dictionaries too."""
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def table(rows: Sequence[Row]) -> str:

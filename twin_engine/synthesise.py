@@ -58,7 +58,7 @@ class Plan:
 HOLD = "hold"
 
 
-def hold_plan(value: float, window: Window, signal: Signal, calibration: Calibration) -> Plan:
+def hold_plan(value: float, window: Window, signal: Signal, calibration: Calibration, prior: Floats) -> Plan:
     """The last value, for gaps shorter than one step of the model's grid; its spread is the usual step's."""
     steps = np.abs(np.diff(window.cells))
     steps = steps[np.isfinite(steps)]
@@ -66,20 +66,25 @@ def hold_plan(value: float, window: Window, signal: Signal, calibration: Calibra
     ages = np.array([0.0, window.grid_us / 1e6])
     half = np.array([signal.resolution, spread])
     centre = np.full(2, value)
-    band = calibrate(calibration, ages, centre, half, signal.tolerance, signal.resolution)
+    band = calibrate(calibration, prior, ages, centre, half, signal.tolerance, signal.resolution)
     return Plan(band, half, centre, HOLD)
 
 
 def plan_of(
-    forecast: Forecast, value: float, signal: Signal, calibration: Calibration, levels: Sequence[float]
+    forecast: Forecast, value: float, signal: Signal, calibration: Calibration, prior: Floats, levels: Sequence[float]
 ) -> Plan:
     """A calibrated plan from the model's forecast; at age 0 it starts from the last reading's value."""
     ages = np.concatenate(([0.0], forecast.ages_s))
     middle, low, high = (forecast.quantiles[:, levels.index(level)] for level in (0.5, LOWER, UPPER))
     centre = np.clip(np.concatenate(([value], middle)), signal.low, signal.high)
     half = np.maximum(np.concatenate(([0.0], (high - low) / 2)), signal.resolution / 2)
-    band = calibrate(calibration, ages, centre, half, signal.tolerance, signal.resolution)
+    band = calibrate(calibration, prior, ages, centre, half, signal.tolerance, signal.resolution)
     return Plan(_inside(band, signal), half, centre, forecast.method)
+
+
+def prior_of(forecaster: Forecaster, signal: Signal) -> Floats:
+    """Scores (A, M) of people outside training, at the ages at which shadow forecasts are scored."""
+    return forecaster.prior_scores(signal.id, np.array(SCORE_AGES_S))
 
 
 def context_of(signal: str, window: Window, last_us: int, others: Mapping[str, Window], patient: str) -> Context:

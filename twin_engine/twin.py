@@ -87,7 +87,7 @@ def fold(twin: Twin, message: Message, forecaster: Forecaster) -> tuple[Twin, Ou
 
 
 def status(twin: Twin) -> dict[str, Any]:
-    """What the page shows besides traces; the shape is described in docs/architecture, "To the browser"."""
+    """What the page shows besides traces; its shape is described in ARCHITECTURE.md."""
     device = twin.device
     return {
         "t": twin.now_us / 1e6,

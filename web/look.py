@@ -25,7 +25,7 @@ _SPARE = ("#9bd1a0", "#d3a6e8", "#a8c7dc", "#d8c3a5")
 
 
 def looks() -> dict[str, dict[str, object]]:
-    """signal id -> {label, unit, factor, digits, color, order, minSpan (signal's unit)}, as the components want it."""
+    """signal id -> {label, unit, factor, digits, color, order, limits, minSpan (in the signal's unit)}, as the components want it."""
     return {row.id: _look(row, order) for order, row in enumerate(SIGNALS.values())}
 
 
@@ -40,6 +40,7 @@ def _look(row: Signal, order: int) -> dict[str, object]:
         "digits": max(0, min(_MAX_DIGITS, round(-math.log10(row.resolution * factor)))),
         "color": _COLOURS.get(row.id, _SPARE[order % len(_SPARE)]),
         "order": _ORDER[row.kind] * 100 + order,
+        "limits": [row.low, row.high],
         "minSpan": 4 * row.tolerance.absolute if row.kind is Kind.LEVEL else 10 * row.resolution,
     }
 

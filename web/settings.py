@@ -23,7 +23,7 @@ class WebSettings:
     body_url: str = "/assets/avatar.glb"
     block_ms: int = 500  # how long the follower waits for the next entry
     snapshot_s: float = 60.0  # how much of the past a new viewer is given
-    silent_after_s: float = 3.0  # an engine that says nothing for this long is silent; it speaks every 0.25 s
+    silent_after_s: float = 3.0  # an engine that says nothing for this long is silent; it speaks every second
     window: int = 32  # messages on their way to one viewer that it has not confirmed
     patience_s: float = 5.0  # longest wait between two attempts to reach a store that is down
 

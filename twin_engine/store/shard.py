@@ -141,7 +141,9 @@ class ShardStore:
         """The twin's stored state, unsealed, or None where there is none."""
         with translated():
             sealed = self._client.get(keys.state(self.shard, patient))
-        return None if sealed is None else self._vault.cipher(patient).unseal(sealed, b"state|" + patient.encode())
+        if sealed is None:
+            return None
+        return zlib.decompress(self._vault.cipher(patient).unseal(sealed, b"state|" + patient.encode()))
 
     def sessions(self) -> dict[bytes, bytes]:
         """sid -> wrapped session."""
@@ -200,7 +202,7 @@ class ShardStore:
             body = cbor2.dumps([write.frame, write.revision, write.status, write.events, write.frame_ms])
             batch.xadd(key, {"b": cipher.seal(zlib.compress(body, 1), b"twin|" + write.patient.encode())}, minid=oldest)
         if write.snapshot is not None:
-            sealed = cipher.seal(write.snapshot, b"state|" + write.patient.encode())
+            sealed = cipher.seal(zlib.compress(write.snapshot, 1), b"state|" + write.patient.encode())
             batch.set(keys.state(self.shard, write.patient), sealed)
 
     def _put_records(self, batch: Client, commit: Commit, oldest: str) -> None:

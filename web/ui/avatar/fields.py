@@ -56,7 +56,7 @@ class Grid:
         fine, triangles, _, _ = marching_cubes(field, 0.0, spacing=(self.step_m,) * 3, gradient_direction="ascent")
         points, kept = fast_simplification.simplify(fine.astype(np.float32), triangles, target_count=faces)
         vertices = points.astype(np.float64) + self.low
-        slopes = np.gradient(field, self.step_m)
+        slopes: list[Floats] = [np.asarray(g) for g in np.gradient(field, self.step_m)]
         for _ in range(3):  # thinning leaves vertices beside the surface: Newton's steps lead them back
             slope = np.stack([self.sample(g, vertices) for g in slopes], axis=1)
             steep = np.maximum((slope**2).sum(1, keepdims=True), 0.05)

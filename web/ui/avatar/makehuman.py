@@ -87,7 +87,7 @@ def stature(sex: str, which: str) -> Floats:
 def expression(*names: str) -> Floats:
     """Displacement (V, 3) dm of facial action units, averaged over ancestries."""
     units = [target(f"expression/units/{e}/{name}") for e in _ETHNICITIES for name in names]
-    return np.sum(units, axis=0) / len(_ETHNICITIES)
+    return np.asarray(np.sum(units, axis=0) / len(_ETHNICITIES))
 
 
 @cache
@@ -103,7 +103,7 @@ def mirror() -> Ints:
 
 def symmetric(vertices: Floats) -> Floats:
     """Positions or displacements (V, 3) made exactly mirror-symmetric about x = 0."""
-    return (vertices + vertices[mirror()] * [-1.0, 1.0, 1.0]) / 2
+    return np.asarray((vertices + vertices[mirror()] * [-1.0, 1.0, 1.0]) / 2)
 
 
 class Rig:

@@ -64,8 +64,8 @@ def _systole(local: Floats, tissue: Floats, _: Floats) -> dict[str, Floats]:
 
 def _ventricles(p: Floats) -> tuple[Floats, Floats]:
     apex = _HEART_AXIS / np.linalg.norm(_HEART_AXIS) * 0.074
-    left = capsule(p, (0.012, -0.004, -0.008), tuple(apex + [0.003, 0.001, -0.002]), 0.0325, 0.0145)
-    right = capsule(p, (-0.022, -0.010, 0.019), tuple(apex * 0.84 + [-0.006, -0.008, 0.006]), 0.0250, 0.0120)
+    left = capsule(p, (0.012, -0.004, -0.008), tuple(apex + np.array([0.003, 0.001, -0.002])), 0.0325, 0.0145)
+    right = capsule(p, (-0.022, -0.010, 0.019), tuple(apex * 0.84 + np.array([-0.006, -0.008, 0.006])), 0.0250, 0.0120)
     outflow = capsule(p, (-0.006, -0.004, 0.027), (0.010, 0.030, 0.026), 0.0200, 0.0130)
     return left, join(right, outflow, 0.014)
 
@@ -140,8 +140,8 @@ def _pleura(p: Floats, side: int) -> Floats:
     """The sac that a lung fills (before the fissures), for side 1 = left, -1 = right."""
     x, y, z = p[..., 0] * side, p[..., 1], p[..., 2]
     level = np.clip((y - _BASE_Y) / (_APEX_Y - _BASE_Y), 0, 1)
-    knots = [np.interp(level, _LEVELS, values) for values in (_HALF_WIDTH, _HALF_DEPTH, _MIDDLE_X, _MIDDLE_Z)]
-    width, depth, mid_x, mid_z = knots
+    profile = (_HALF_WIDTH, _HALF_DEPTH, _MIDDLE_X, _MIDDLE_Z)
+    width, depth, mid_x, mid_z = (np.interp(level, _LEVELS, values) for values in profile)
     around = (np.abs((x - mid_x) / width) ** 2.3 + np.abs((z - mid_z) / depth) ** 2.3) ** (1 / 2.3)
     field = (around - 1) * np.minimum(width, depth) * 0.9
     field = np.maximum(field, y - _APEX_Y)
@@ -187,7 +187,7 @@ def _inhale(vertices: Floats) -> dict[str, Floats]:
 
 def airways() -> Part:
     """Trachea with its rings, the main bronchi and a bronchial tree in each lung."""
-    grid = Grid((-0.128, 1.165, -0.070), (0.128, 1.515, 0.110), 0.0019)
+    grid = Grid((-0.128, 1.165, -0.070), (0.128, 1.530, 0.110), 0.0019)
     field = np.full(grid.points.shape[:3], 0.05)
     trachea = tube(
         grid.points, [(0.0, 1.512, 0.022), (0.0, 1.44, 0.006), (0.002, 1.372, -0.006)], [0.0092, 0.0088, 0.0086]
@@ -197,11 +197,7 @@ def airways() -> Part:
         box = grid.around(a, b, ra + 0.008)
         field[box] = join(field[box], capsule(grid.points[box], a, b, ra, rb), 0.0022)
     s = grid.surface(field, 6_500, soften=0.6)
-    return Part("airways", s.vertices, s.normals, s.faces, _inhale_soft(s.vertices))
-
-
-def _inhale_soft(vertices: Floats) -> dict[str, Floats]:
-    return {"inhale": 0.8 * _inhale(vertices)["inhale"]}
+    return Part("airways", s.vertices, s.normals, s.faces, {"inhale": 0.8 * _inhale(s.vertices)["inhale"]})
 
 
 def _tree() -> list[tuple[Point, Point, float, float]]:
@@ -224,7 +220,7 @@ def _tips(side: int, hilum: Floats, count: int = 30) -> list[Floats]:
     rng = np.random.default_rng(_SEED + side)
     low, high = np.array([0.02, _BASE_Y, -0.07]), np.array([0.13, _APEX_Y, 0.11])
     cloud = (low + rng.random((6000, 3)) * (high - low)) * [side, 1, 1]
-    cloud = cloud[(_pleura(cloud, side) < -0.009)]
+    cloud = cloud[_pleura(cloud, side) < -0.009]
     chosen = [cloud[np.linalg.norm(cloud - hilum, axis=1).argmin()]]
     gap = np.linalg.norm(cloud - chosen[0], axis=1)
     while len(chosen) < count:
@@ -251,9 +247,9 @@ def _grow(nodes: list[Floats], parent: list[int], tip: Floats) -> None:
 def _murray(parent: list[int]) -> Floats:
     """Radius m of the segment that ends at each node: cubes add up at each fork, tips are 1.4 mm."""
     cube = np.zeros(len(parent))
-    children = {p for p in parent}
+    forks = set(parent)
     for i in range(len(parent) - 1, 0, -1):
-        if i not in children:
+        if i not in forks:
             cube[i] = 0.0015**3
         cube[parent[i]] += cube[i]
     return np.asarray(np.clip(cube ** (1 / 3), 0.0015, 0.0066))

@@ -10,6 +10,7 @@ import json
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
 from skimage.draw import polygon
 from skimage.measure import approximate_polygon, find_contours
 
@@ -17,8 +18,9 @@ from web.ui.avatar.gltf import Part
 from web.ui.avatar.makehuman import Floats, Ints
 from web.ui.avatar.regions import REGIONS, Anchor
 
-_PIXEL_M = 0.0025
-_TOLERANCE_PX = {"body": 0.45, "region": 0.35, "organ": 0.45}
+_PIXEL_M = 0.0020
+_TOLERANCE_PX = 0.35
+_BLUR_PX = 1.1  # evens the steps of triangles and pixels
 _LEAST_PX = 8.0  # shorter contours are crumbs
 
 Bitmap = npt.NDArray[np.float64]
@@ -27,19 +29,16 @@ Bitmap = npt.NDArray[np.float64]
 def module(skin: Part, mask: Floats, organs: list[Part], anchors: list[Anchor]) -> str:
     """The text of `outline.js`."""
     canvas = _Canvas(skin.vertices)
-    front = skin.faces[skin.normals[skin.faces].mean(1)[:, 2] > 0.05]
+    facing = skin.normals[skin.faces].mean(1)[:, 2]
+    front = skin.faces[facing > 0.05]
     outline = {
         "height": round(canvas.top * 1000),
-        "body": canvas.path(skin.vertices, skin.faces, _TOLERANCE_PX["body"]),
+        "body": canvas.path(skin.vertices, skin.faces),
+        "shade": canvas.path(skin.vertices, *_nearest_last(skin, skin.faces[facing > 0], facing[facing > 0] < 0.62)),
         "regions": {
-            name: canvas.path(skin.vertices, front[mask[front, i].mean(1) > 0.5], _TOLERANCE_PX["region"])
-            for i, name in enumerate(REGIONS)
+            name: canvas.path(skin.vertices, front[mask[front, i].mean(1) > 0.5]) for i, name in enumerate(REGIONS)
         },
-        "organs": {
-            p.name: canvas.path(p.vertices, p.faces, _TOLERANCE_PX["organ"])
-            for p in organs
-            if p.name in ("heart", "lung_l", "lung_r")
-        },
+        "organs": {p.name: canvas.path(p.vertices, p.faces) for p in organs if p.name in ("heart", "lung_l", "lung_r")},
         "anchors": {a.name: [canvas.place(skin.vertices[v]) for v in (a.vertex, a.mirror)] for a in anchors},
     }
     text = json.dumps(outline, separators=(",", ":"))
@@ -48,6 +47,12 @@ def module(skin: Part, mask: Floats, organs: list[Part], anchors: list[Anchor]) 
         "// Anchors: [the body's left, its right].\n"
         f"export const OUTLINE = {text};\n"
     )
+
+
+def _nearest_last(skin: Part, faces: Ints, steep: npt.NDArray[np.bool_]) -> tuple[Ints, Floats]:
+    """Faces from back to front, and 1 where they are steep: what lies in front hides what lies behind."""
+    order = np.argsort(skin.vertices[faces].mean(1)[:, 2], kind="stable")
+    return faces[order], steep[order].astype(float)
 
 
 class _Canvas:
@@ -62,16 +67,16 @@ class _Canvas:
         """Millimetres of a point (3,) m."""
         return [round(float(point[0]) * 1000), round((self.top - float(point[1])) * 1000)]
 
-    def path(self, vertices: Floats, faces: Ints, tolerance: float) -> str:
-        """SVG path data of the outline of `faces` seen from the front."""
+    def path(self, vertices: Floats, faces: Ints, values: Floats | None = None) -> str:
+        """SVG path data of what `faces` (F, 3) cover from the front. The last drawn wins; `values` (F,) of 0 clear."""
         bitmap: Bitmap = np.zeros(self._shape)
         columns = (vertices[:, 0] + self._half) / _PIXEL_M
         rows = (self.top + 0.02 - vertices[:, 1]) / _PIXEL_M
-        for face in faces:
-            bitmap[polygon(rows[face], columns[face], self._shape)] = 1
+        for face, value in zip(faces, np.ones(len(faces)) if values is None else values, strict=True):
+            bitmap[polygon(rows[face], columns[face], self._shape)] = value
         parts = []
-        for contour in find_contours(bitmap, 0.5):
-            short = approximate_polygon(contour, tolerance)
+        for contour in find_contours(gaussian_filter(bitmap, _BLUR_PX), 0.5):
+            short = approximate_polygon(contour, _TOLERANCE_PX)
             if len(short) < 4 or np.abs(np.diff(contour, axis=0)).sum() < _LEAST_PX:
                 continue
             x = np.round((short[:, 1] * _PIXEL_M - self._half) * 1000).astype(int)

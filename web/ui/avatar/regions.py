@@ -69,7 +69,7 @@ def anchors(body: Body, mask: Floats, normals: Floats) -> list[Anchor]:
     return found
 
 
-def _even(mask: Floats, quads: mh.Ints, rounds: int = 3) -> Floats:
+def _even(mask: Floats, quads: mh.Ints, rounds: int = 2) -> Floats:
     """Masks averaged with their neighbours', so that the border drawn at one half runs smoothly between vertices."""
     edges = np.concatenate([quads[:, [i, (i + 1) % 4]] for i in range(4)])
     edges = np.concatenate([edges, edges[:, ::-1]])
@@ -121,12 +121,12 @@ def _chest(body: Body, normals: Floats) -> Floats:
 
 def _brow(body: Body) -> Floats:
     """Corrugator supercilii: above the inner half of each brow."""
-    return _along(body, "brow", 0.0068, 0.0042)
+    return _along(body, "brow", 0.0105, 0.0085)
 
 
 def _cheek(body: Body) -> Floats:
     """Zygomaticus major: from the corner of the mouth up to the cheekbone."""
-    return _along(body, "cheek", 0.0062, 0.0100)
+    return _along(body, "cheek", 0.0075, 0.0110)
 
 
 def _along(body: Body, muscle: str, start_m: float, end_m: float) -> Floats:
@@ -152,4 +152,4 @@ def muscle_line(body: Body, muscle: str) -> tuple[Floats, Floats]:
     moved = np.linalg.norm(body.morphs["zygomaticus"], axis=1) * (body.vertices[:, 0] > 0.01)
     corner = np.average(body.vertices, axis=0, weights=moved**6)
     bone = np.array([eye[0] + 0.016, eye[1] - 0.026, eye[2] + 0.004])
-    return corner + [0.008, 0.004, 0.0], bone
+    return corner + np.array([0.008, 0.004, 0.0]), bone

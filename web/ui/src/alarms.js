@@ -11,13 +11,7 @@ export const PRIORITY = {
 };
 const REFUSAL_S = 60; // how long a refused message stays in the bar
 const DROPPED_S = 30;
-const SAYS = {
-  synthesised: (names, since) => `${names}: sensor silent since ${since}. Shown values are synthesised.`,
-  withheld: (names, since) => `${names}: sensor silent since ${since}. No honest value: withheld.`,
-  quarantined: (names, since) => `${names}: readings distrusted since ${since}. Raw value shown in amber.`,
-  predicted: null,
-  measured: null,
-};
+const KINDS = {synthesised: 'silent', withheld: 'silent', quarantined: 'distrusted'};
 
 /** @returns {Array<{key: string, priority: number, text: string, ago?: string}>} highest and newest first */
 export function standing({connection, status, events, dropped, now, acknowledged}) {
@@ -41,22 +35,26 @@ function lineAlarms(connection) {
   return [];
 }
 
-/** Channels of one signal that fell silent together are one alarm. */
+/** Channels of one sensor that fell silent, or are distrusted, together are one alarm. */
 function channelAlarms(status, now) {
   const groups = new Map();
   for (const [id, channel] of Object.entries(status.channels ?? {})) {
-    if (!SAYS[channel.provenance]) continue;
-    const signal = (channel.signal ?? id).split('_')[0];
-    const key = `${signal}|${channel.provenance}`;
-    const group = groups.get(key) ?? {labels: [], since: channel.since_s ?? now, provenance: channel.provenance};
+    const kind = KINDS[channel.provenance];
+    if (!kind) continue;
+    const key = `${(channel.signal ?? id).split('_')[0]}|${kind}`;
+    const group = groups.get(key) ?? {kind, labels: [], since: Infinity, withheld: 0};
     group.labels.push(channel.label ?? id);
-    group.since = Math.min(group.since, channel.since_s ?? group.since);
+    group.withheld += channel.provenance === 'withheld' ? 1 : 0;
+    group.since = Math.min(group.since, (kind === 'silent' ? channel.last_reading_s : null) ?? channel.since_s ?? now);
     groups.set(key, group);
   }
-  return [...groups].map(([key, g]) => ({
-    key, priority: 2, since: g.since,
-    text: SAYS[g.provenance](names(g.labels), clockTime(g.since)), ago: span(now - g.since),
-  }));
+  return [...groups].map(([key, g]) => ({key, priority: 2, since: g.since, ago: span(now - g.since), text: sentence(g)}));
+}
+
+function sentence({kind, labels, since, withheld}) {
+  if (kind === 'distrusted') return `${names(labels)}: readings distrusted since ${clockTime(since)}. Raw value shown in amber.`;
+  const shown = withheld === labels.length ? 'No honest value: withheld' : `Shown values are synthesised${withheld ? `, ${withheld} withheld` : ''}`;
+  return `${names(labels)}: sensor silent since ${clockTime(since)}. ${shown}.`;
 }
 
 /** "EMG cheek, EMG brow"; of many, what they have in common and how many: "EMG (4 channels)". */
@@ -71,5 +69,5 @@ function refusals(events, now, acknowledged) {
   const recent = events.filter((e) => e.kind === 'refused' && now - e.t < REFUSAL_S && e.t > acknowledged);
   if (!recent.length) return [];
   const more = recent.length > 1 ? ` (${recent.length} in the last minute)` : '';
-  return [{key: 'refused', priority: 2, since: recent[0].t, acknowledge: true, text: `Message refused${more}: ${recent[0].text}`}];
+  return [{key: 'refused', priority: 2, since: recent[0].t, acknowledge: true, text: `${recent[0].text.startsWith('Refused') ? '' : 'Message refused: '}${recent[0].text}${more}`}];
 }

@@ -10,8 +10,8 @@ export function niceStep(raw) {
   return 10 * power;
 }
 
-/** {low, high} that holds [low, high], at least minSpan wide, on round numbers. */
-export function niceRange(low, high, kind, minSpan) {
+/** {low, high} that holds [low, high], at least minSpan wide, on round numbers, within the signal's own range. */
+export function niceRange(low, high, kind, minSpan, limits = [-Infinity, Infinity]) {
   if (kind === 'envelope') low = 0;
   if (kind === 'wave') {
     const reach = Math.max(Math.abs(low), Math.abs(high), minSpan / 2);
@@ -22,7 +22,10 @@ export function niceRange(low, high, kind, minSpan) {
   const lack = Math.max(0, minSpan - (high - low));
   const step = niceStep(Math.max(high - low, minSpan) / 4);
   const floor = kind === 'envelope' ? low : low - lack / 2;
-  return {low: Math.floor(floor / step) * step, high: Math.ceil((high + lack / 2) / step) * step};
+  const ends = {low: Math.floor(floor / step) * step, high: Math.ceil((high + lack / 2) / step) * step};
+  if (high <= limits[1] && ends.high > limits[1]) return {low: Math.min(ends.low, limits[1] - minSpan), high: limits[1]};
+  if (low >= limits[0] && ends.low < limits[0]) return {low: limits[0], high: Math.max(ends.high, limits[0] + minSpan)};
+  return ends;
 }
 
 /**
@@ -57,15 +60,15 @@ function quantile(values, q) {
 }
 
 export class Scale {
-  constructor(kind, minSpan) {
-    Object.assign(this, {kind, minSpan, low: NaN, high: NaN, changed: -Infinity});
+  constructor(kind, minSpan, limits) {
+    Object.assign(this, {kind, minSpan, limits, low: NaN, high: NaN, changed: -Infinity});
   }
 
   /** Look at the data of [from, to]; returns true where the scale changed. */
   follow(series, from, to) {
     const seen = robustSpan(series, from, to);
     if (!seen) return false;
-    const want = niceRange(seen[0], seen[1], this.kind, this.minSpan);
+    const want = niceRange(seen[0], seen[1], this.kind, this.minSpan, this.limits);
     if (want.low === this.low && want.high === this.high) return false;
     const room = this.high - this.low;
     const outside = !(seen[0] >= this.low - 0.02 * room && seen[1] <= this.high + 0.02 * room);

@@ -9,8 +9,8 @@ import {bodyWords, lookOf, orderChannels, organRate, sampleAt} from './view.js';
 import {KIND, decode} from './wire.js';
 
 const TICK_MS = 250;
-const PAUSE_S = 0.8; // without a word for this long the view stands, so that it does not outrun the samples it has
-const STALE_S = 2; // without a word from the server for this long the page says so; words come every 250 ms
+const PAUSE_S = 1.5; // without a word for this long the view stands, so that it does not outrun the samples it has
+const STALE_S = 3; // without a word from the server for this long the page says so; the engine speaks every second
 const RETRY_MS = 2000;
 const MAX_EVENTS = 100;
 const DEFAULT_LAG_S = 4.5;
@@ -103,7 +103,10 @@ class Store {
     const order = orderChannels(status.channels ?? {}, this.looks);
     if (order.join() === this.order.join()) return;
     this.order = order;
-    for (const id of order) if (!this.scales.has(id)) this.scales.set(id, new Scale(status.channels[id].kind, lookOf(this.looks, id).minSpan));
+    for (const id of order.filter((known) => !this.scales.has(known))) {
+      const {minSpan, limits} = lookOf(this.looks, id);
+      this.scales.set(id, new Scale(status.channels[id].kind, minSpan, limits));
+    }
     this.#say('channels');
   }
 
@@ -125,7 +128,7 @@ class Store {
     const quiet = local() - this.lastWord;
     if (this.lastWord === -Infinity) return {state: this.down ? 'down' : 'connecting', since: this.down ?? NaN};
     const since = Date.now() / 1000 - quiet;
-    if (this.down && quiet > STALE_S) return {state: 'down', since};
+    if (this.down && quiet > PAUSE_S) return {state: 'down', since};
     if (this.silent) return {state: 'silent', since: this.silent.since, why: this.silent.why};
     if (quiet > STALE_S) return {state: 'stale', since};
     return {state: this.down ? 'reconnecting' : this.status ? 'live' : 'connecting', since: NaN};

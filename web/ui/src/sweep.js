@@ -11,7 +11,6 @@ const RULE = '#182433';
 const AMBER = '#ffb000';
 const DIM = '#8296ab';
 const ERASE_PX = 22;
-const TICKS_PX = 50; // where the scale's numbers stand
 
 export class Sweep {
   /** @param {HTMLCanvasElement} canvas @param {number} spanS seconds across */
@@ -101,9 +100,15 @@ export class Sweep {
 
   #row(row, strip) {
     const {series, scale} = row;
-    if (!series || !series.n || !(scale.high > scale.low)) return;
-    const y = this.#yOf(row);
+    if (!series?.n) return;
     const x = (t) => (t - strip.page) * strip.pxPerS;
+    if (scale.high > scale.low) this.#trace(row, strip, x);
+    else this.#marksBelow(row, strip, x); // withheld from its first sample on: there is nothing to scale
+  }
+
+  #trace(row, strip, x) {
+    const {series} = row;
+    const y = this.#yOf(row);
     const first = Math.max(0, series.indexAt(strip.t0) - 1);
     const last = Math.min(series.n - 1, series.indexAt(strip.t1) + 1);
     this.#marksBelow(row, strip, x);
@@ -215,12 +220,12 @@ export class Sweep {
     }
   }
 
-  /** Words at the start of a mark, clear of the ticks at the left edge; none where the mark is too short for them. */
+  /** Words at the start of a mark; none where the mark is too short for them. */
   #text(text, x0, x1, mark, y, color, size) {
     const {g, ratio} = this;
     g.font = `600 ${size * ratio}px "Inter", system-ui, sans-serif`;
     const room = g.measureText(text).width + 6 * ratio;
-    const start = Math.max(x0 + 8 * ratio, TICKS_PX * ratio);
+    const start = Math.max(x0, 0) + 8 * ratio;
     const x = Math.max(x0, Math.min(start, this.width - room)); // of a mark that goes on over the page's end
     if (!mark.open && x + room > x1) return;
     g.textBaseline = 'middle';

@@ -11,11 +11,11 @@ function VitalBoard({id}) {
   const s = useStore('channels', 'card');
   const channels = s.status?.channels ?? {};
   const shown = s.order.filter((channel) => channels[channel].kind !== 'wave');
-  const large = shown.filter((channel) => channels[channel].region !== 'room').length > MANY ? 'medium' : 'large';
+  const dense = shown.filter((channel) => channels[channel].region !== 'room').length > MANY;
   return (
-    <div id={id} className="eb-board" data-count={shown.length}>
+    <div id={id} className="eb-board" data-dense={dense}>
       {shown.map((channel) => (
-        <VitalTile key={channel} channel={channel} size={channels[channel].region === 'room' ? 'small' : large} />
+        <VitalTile key={channel} channel={channel} size={channels[channel].region === 'room' ? 'small' : dense ? 'medium' : 'large'} />
       ))}
       {shown.length === 0 && <p className="eb-waiting">Waiting for the first reading</p>}
     </div>

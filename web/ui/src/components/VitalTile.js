@@ -22,8 +22,8 @@ function VitalTile({id, channel, size = 'large'}) {
       <div className="eb-tile-main">
         <span className="eb-numeral">–</span>
         <span className="eb-unit">{look.unit}</span>
-        <span className="eb-range" />
       </div>
+      <div className="eb-range" title="Central 90 % interval"><i>90 %: </i><span /></div>
       <div className="eb-sure">
         <div className="eb-sure-bar" role="meter" aria-label="Confidence" aria-valuemin="0" aria-valuemax="100" aria-valuenow="0"><i /></div>
         <span className="eb-sure-text" /><span className="eb-sure-word">confidence</span>
@@ -47,27 +47,26 @@ function write(s, channel, tile) {
   mark(tile, 'data-value', Number.isFinite(sample.value) ? sample.value : '');
   put(find('.eb-badge'), live ? badge(sample.provenance) : NOT_CURRENT);
   put(find('.eb-numeral'), number(sample.value, look));
-  put(find('.eb-range'), known && sample.provenance !== 'measured' ? `90 %: ${rangeText(sample, look)}` : '');
+  put(find('.eb-range span'), known && sample.provenance !== 'measured' ? rangeText(sample, look) : '');
   const sure = known ? Math.round(sample.confidence * 100) : 0;
-  put(find('.eb-sure-word'), known ? 'confidence' : 'no honest value');
+  put(find('.eb-sure-word'), known ? `confidence${info.learning ? ', still learning' : ''}` : 'no honest value');
   find('.eb-sure-bar i').style.width = `${sure}%`;
   mark(find('.eb-sure-bar'), 'aria-valuenow', sure);
   put(find('.eb-sure-text'), known ? percent(sample.confidence) : '');
-  put(find('.eb-tile-foot'), footText(s, channel, sample, info, live));
+  put(find('.eb-tile-foot'), footText(s, channel, sample, info, live, tile.classList.contains('eb-tile-large')));
 }
 
-/** What made the value, whether its confidence is still being learnt, and when the sensor last spoke. */
-function footText(s, channel, sample, info, live) {
+/** What made the value, and when the sensor last spoke. */
+function footText(s, channel, sample, info, live, roomy) {
   if (!live) return `shown at ${clockTime(s.view.t)}`;
   if (sample.provenance === 'quarantined') return 'raw reading, distrusted; range: the twin\'s estimate';
-  const parts = [];
+  const parts = info.learning && !roomy ? ['still learning'] : [];
   if (sample.provenance === 'measured') parts.push(sample.revised ? 'sensor, delivered late' : 'sensor');
   else {
     if (info.method && ['synthesised', 'predicted'].includes(sample.provenance)) parts.push(METHODS[info.method] ?? info.method);
     const last = s.lastMeasured(channel);
-    if (Number.isFinite(last) && last > 0) parts.push(`last reading ${clockTime(last)}, ${span(s.engineNow() - last)} ago`);
+    if (Number.isFinite(last) && last > 0) parts.push(roomy ? `last reading ${clockTime(last)}, ${span(s.engineNow() - last)} ago` : `read ${span(s.engineNow() - last)} ago`);
   }
-  if (info.learning) parts.push('still learning');
   return parts.join(' · ');
 }
 

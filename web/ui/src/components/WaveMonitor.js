@@ -104,7 +104,7 @@ function rowsOf(s, box, sweep) {
     const row = {
       id, element, series: s.series.get(id), scale: s.scales.get(id) ?? new Scale(info.kind, 0), look: lookOf(s.looks, id),
       period: info.period_s, stepped: info.kind === 'level' && info.period_s >= 1,
-      top: at.top - origin, height: at.height, padTop: tight ? 15 : 20, padBottom: tight ? 5 : 9,
+      top: at.top - origin, height: at.height, padTop: tight ? 18 : 20, padBottom: tight ? 5 : 9,
     };
     return Object.assign(row, marksFor(s, row, sweep.spanS));
   });

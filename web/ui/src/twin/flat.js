@@ -47,14 +47,15 @@ export class Flat {
     make('path', { d: 'M0 0H9M0 0V9', stroke: '#ff6b38', 'stroke-width': 2.4, fill: 'none' }, hatch);
     const body = make('g', { id: `${this.id}-body` }, this.svg);
     this.floor(make, body);
-    make('path', { d: OUTLINE.body, fill: '#0b2338', stroke: '#38bdf8', 'stroke-width': 3, 'stroke-linejoin': 'round' }, body);
+    make('path', { d: OUTLINE.body, fill: '#081a2b', stroke: '#38bdf8', 'stroke-width': 2.4, 'stroke-linejoin': 'round' }, body);
+    make('path', { d: OUTLINE.shade, fill: '#38bdf8', 'fill-opacity': 0.16, 'fill-rule': 'evenodd' }, body);
     const ink = { lung_l: '#5fe3cf', lung_r: '#5fe3cf', heart: '#ff5d6c' };
     for (const [name, d] of Object.entries(OUTLINE.organs)) {
       make('path', { d, fill: ink[name], 'fill-opacity': name === 'heart' ? 0.5 : 0.12, stroke: ink[name], 'stroke-opacity': 0.6, 'stroke-width': 2 }, body);
     }
     this.regions = {};
     for (const name of REGIONS) {
-      const path = make('path', { d: OUTLINE.regions[name], style: 'cursor: pointer' }, body);
+      const path = make('path', { d: OUTLINE.regions[name], style: 'cursor: pointer', 'stroke-linejoin': 'round' }, body);
       path.addEventListener('click', () => this.pick(name));
       this.regions[name] = path;
     }

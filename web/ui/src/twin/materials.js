@@ -134,7 +134,7 @@ export function bodyMaterial(moves) {
         float ground = mix(0.70, 1.0, smoothstep(0.0, 0.5, high));
 
         float form = key * key;
-        float fill = mix(0.045 + 0.13 * form, 0.06 + 0.46 * form, uLens) * (0.86 + 0.14 * lines);
+        float fill = mix(0.045 + 0.13 * form, 0.06 + 0.46 * form, uLens) * (0.90 + 0.10 * lines);
         vec3 ink = mix(uBase * vec3(0.55, 0.84, 1.0), vec3(0.70, 0.93, 1.0), clamp(rim * 0.7 + 0.25 * form * uLens, 0.0, 1.0));
         float skin = (fill + mix(1.15, 0.85, uLens) * rim * (0.93 + 0.07 * lines)) * ground + 0.04 * sweep * (1.0 - uLens);
 

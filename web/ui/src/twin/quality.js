@@ -6,6 +6,7 @@ const DPR_STEPS = [0.5, 0.75, 1, 1.25, 1.5, 2];
 const SLOW_MS = 40; // 25 frames a second
 const FAST_MS = 17.5;
 const SLOW_SOFTWARE_MS = 130;
+const REST = 1.5; // of a frame's cost, from one frame's start to the next
 const CHECK_MS = 3000;
 const PATIENCE_FRAMES = 20;
 
@@ -38,7 +39,7 @@ export class Governor {
 
   /** Whether a frame is due. Software rendering rests as long as it works: the page needs the CPU too. */
   due(now) {
-    return now - this.last >= Math.max(this.minGap, this.software ? 2 * this.cost : 0) - 4;
+    return now - this.last >= Math.max(this.minGap, this.software ? REST * this.cost : 0) - 4;
   }
 
   /** Notes that a frame starts; gives the seconds since the last one, at most a quarter. */
