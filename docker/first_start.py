@@ -11,11 +11,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from device.cloud import enrol_local
-from everbeat import wiring
-from everbeat.demo import demo_card
+from everbeat.demo import admit
 from everbeat.settings import Settings
-from security.identity import wall_clock_ms
 from twin_engine.store.server import prepare
 
 
@@ -24,20 +21,7 @@ def redis(settings: Settings) -> None:
     prepare(settings.redis_files.directory)
 
 
-def patient(settings: Settings) -> None:
-    """Make all identities, enrol the device where the hub is ours, admit the patient."""
-    card = demo_card()
-    wiring.engine_identity(settings)
-    identity = wiring.device_identity(settings, card.device)
-    if settings.local_hub:
-        wiring.hub_settings(settings)
-        enrol_local(settings.hub, identity)
-    store = wiring.patient_store(settings)
-    store.admit(card)
-    store.assign(card.device, card.id, wall_clock_ms())
-
-
-STEPS: dict[str, Callable[[Settings], None]] = {"redis": redis, "patient": patient}
+STEPS: dict[str, Callable[[Settings], None]] = {"redis": redis, "patient": admit}
 
 
 def main() -> int:

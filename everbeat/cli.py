@@ -141,9 +141,10 @@ def device(
         _fail("expected either --replay FILE or --simulate, got both or none; no device was started")
     with _one_line_errors():
         settings = Settings.from_env()
+        identity = wiring.device_identity(settings, device_id)
         link = UplinkSettings(
-            address=wiring.hub_address(settings, host),
-            identity=wiring.device_identity(settings, device_id),
+            address=wiring.hub_address(settings, identity, host),
+            identity=identity,
             state_dir=settings.device(device_id),
             drain_s=drain,
         )

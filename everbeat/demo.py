@@ -57,7 +57,7 @@ def run(settings: Settings, plan: DemoPlan, say: Say) -> Report | None:
     stopped = _on_signals()
     try:
         _start_redis(settings, supervisor)
-        _admit(settings)
+        admit(settings)
         for job in jobs(settings, plan):
             supervisor.start(job)
         url = f"http://127.0.0.1:{plan.port}/"
@@ -107,8 +107,8 @@ def _start_redis(settings: Settings, supervisor: Supervisor) -> None:
             time.sleep(0.05)
 
 
-def _admit(settings: Settings) -> None:
-    """The patient, her device and the hub's knowledge of it."""
+def admit(settings: Settings) -> None:
+    """The demo's patient, her device with its certificate, and the local hub's knowledge of it. May be repeated."""
     wiring.engine_identity(settings)
     identity = wiring.device_identity(settings, DEMO_DEVICE)
     if settings.local_hub:

@@ -58,6 +58,10 @@ class Settings:
             raise SettingsError(f"expected EVERBEAT_SHARDS between 1 and 1024, got {shards}; nothing was started")
         if bool(env.get("EVERBEAT_IOTHUB")) != bool(env.get("EVERBEAT_EVENTHUB")):
             raise SettingsError("expected EVERBEAT_IOTHUB and EVERBEAT_EVENTHUB together, got one; nothing was started")
+        if env.get("EVERBEAT_IOTHUB") and "HostName=" not in env["EVERBEAT_IOTHUB"]:
+            raise SettingsError("expected HostName=... in EVERBEAT_IOTHUB, got none; nothing was started")
+        if env.get("EVERBEAT_REDIS_URL") and not env["EVERBEAT_REDIS_URL"].startswith(("unix://", "rediss://")):
+            raise SettingsError("expected EVERBEAT_REDIS_URL with unix:// or rediss:// (TLS), got another; not connected")
         return cls(
             state,
             env.get("EVERBEAT_REDIS_URL") or None,

@@ -55,8 +55,11 @@ def hub_identity(settings: Settings) -> ServerIdentity:
 
 
 def device_identity(settings: Settings, device_id: str) -> DeviceIdentity:
-    """A device's key and certificate."""
-    return ensure_device(authority(settings), device_id, settings.device(device_id))
+    """A device's key and certificate: made by the CA where that is here, else the ones that were brought."""
+    home = settings.device(device_id)
+    if not settings.ca.exists() and (home / f"{device_id}.key").exists():
+        return DeviceIdentity.load(home, device_id)
+    return ensure_device(authority(settings), device_id, home)
 
 
 def hub_settings(settings: Settings) -> HubSettings:
@@ -82,11 +85,13 @@ def hub_key(settings: Settings) -> str:
     return files.read_private(path).decode()
 
 
-def hub_address(settings: Settings, hostname: str | None) -> HubAddress:
-    """Where a device finds its hub: Azure's `hostname`, or the local one."""
+def hub_address(settings: Settings, identity: DeviceIdentity, hostname: str | None) -> HubAddress:
+    """Where a device finds its hub: `hostname`, the Azure hub of the settings, or the local one."""
+    if hostname is None and settings.iothub is not None:
+        hostname = dict(part.partition("=")[::2] for part in settings.iothub.split(";"))["HostName"]
     if hostname is not None:
         return HubAddress(hostname)
-    return HubAddress(settings.hub_host, root=root_certificate(settings))
+    return HubAddress(settings.hub_host, root=identity.root_path)
 
 
 def root_certificate(settings: Settings) -> Path:

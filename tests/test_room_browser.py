@@ -154,6 +154,13 @@ def test_the_whole_room_fits_the_screen_without_scrolling(page: Any) -> None:
         assert size[0] <= width and size[1] <= height, (width, height, size)
 
 
+def test_on_tablets_and_phones_nothing_runs_out_at_the_side(page: Any) -> None:
+    for width in (820, 390):
+        page.set_viewport_size({"width": width, "height": 1000})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.set_viewport_size({"width": 1600, "height": 900})
+
+
 def test_unplugging_sends_the_command_and_waits_for_the_devices_answer(page: Any, feed: FakeFeed) -> None:
     wait_for(page, "#btn-emg:not([data-disabled])")
     page.click("#btn-emg")

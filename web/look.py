@@ -25,7 +25,7 @@ _SPARE = ("#9bd1a0", "#d3a6e8", "#a8c7dc", "#d8c3a5")
 
 
 def looks() -> dict[str, dict[str, object]]:
-    """signal id -> {label, unit, factor, digits, color, order, limits, minSpan (in the signal's unit)}, as the components want it."""
+    """signal id -> {label, unit, factor, digits, color, order, limits, minSpan}, the last two in the signal's unit."""
     return {row.id: _look(row, order) for order, row in enumerate(SIGNALS.values())}
 
 

@@ -1,4 +1,5 @@
-"""Every key in Redis, by name. Braces are Redis Cluster hash tags: all that one commit touches lies in one slot.
+"""Every key in Redis, by name. Braces are Redis Cluster hash tags: a shard's own keys lie in one slot. Orders do not yet,
+so the store runs on one Redis (with replicas), not on a Redis Cluster.
 
 =======================  ========  ===============================================================================
 key                      type      holds

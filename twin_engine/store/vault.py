@@ -1,6 +1,6 @@
 """Keys at rest: each patient's data key lies in Redis wrapped by the master key, which never does.
 
-Destroying ``eb:key:PATIENT`` makes all that is stored of a patient unreadable, in every copy and backup.
+Destroying ``eb:key:PATIENT`` makes all that is stored of a patient unreadable, in every copy that lacks that key.
 """
 
 from __future__ import annotations

@@ -41,15 +41,21 @@ def layout(settings: WebSettings) -> dmc.MantineProvider:
                 ui.TwinLink(id="link"),
                 ui.SessionBar(id="session-bar"),
                 ui.AlarmBar(id="alarm-bar"),
-                html.Section(ui.PatientTwin(id="twin", glbUrl=settings.body_url), className="eb-panel eb-area-twin"),
-                html.Section(ui.WaveMonitor(id="waves", seconds=SWEEP_S), className="eb-panel eb-area-waves"),
-                html.Section(ui.VitalBoard(id="tiles"), className="eb-area-tiles"),
-                html.Section([html.H2("Events"), ui.EventLog(id="events")], className="eb-panel eb-area-events"),
-                html.Section(_demo_bar(), className="eb-panel eb-area-demo"),
+                _area("Body", "twin", [ui.PatientTwin(id="twin", glbUrl=settings.body_url)]),
+                _area("Traces", "waves", [ui.WaveMonitor(id="waves", seconds=SWEEP_S)]),
+                _area("Values", "tiles", [ui.VitalBoard(id="tiles")], panel=False),
+                _area("Events", "events", [html.H2("Events"), ui.EventLog(id="events")]),
+                _area("Commands", "demo", _demo_bar()),
             ],
             className="eb-page",
         ),
     )
+
+
+def _area(name: str, area: str, children: list[Any], panel: bool = True) -> html.Section:
+    """One part of the page, named for those who hear it."""
+    classes = f"eb-panel eb-area-{area}" if panel else f"eb-area-{area}"
+    return html.Section(children, className=classes, **{"aria-label": name})
 
 
 def _demo_bar() -> list[Any]:

@@ -21,6 +21,8 @@ from web.ui.avatar.regions import REGIONS, Anchor
 _PIXEL_M = 0.0020
 _TOLERANCE_PX = 0.35
 _BLUR_PX = 1.1  # evens the steps of triangles and pixels
+_FACE_Z_M, _FACE_Y_M = 0.105, 1.53  # the face lies before and above these
+_CREASE = 0.80  # cosine between two faces at an eyelid or a lip
 _LEAST_PX = 8.0  # shorter contours are crumbs
 
 Bitmap = npt.NDArray[np.float64]
@@ -35,6 +37,7 @@ def module(skin: Part, mask: Floats, organs: list[Part], anchors: list[Anchor]) 
         "height": round(canvas.top * 1000),
         "body": canvas.path(skin.vertices, skin.faces),
         "shade": canvas.path(skin.vertices, *_nearest_last(skin, skin.faces[facing > 0], facing[facing > 0] < 0.62)),
+        "face": canvas.creases(skin),
         "regions": {
             name: canvas.path(skin.vertices, front[mask[front, i].mean(1) > 0.5]) for i, name in enumerate(REGIONS)
         },
@@ -83,3 +86,20 @@ class _Canvas:
             y = np.round((short[:, 0] * _PIXEL_M - 0.02) * 1000).astype(int)
             parts.append("M" + "L".join(f"{a} {b}" for a, b in zip(x[:-1], y[:-1], strict=True)) + "Z")
         return "".join(parts)
+
+    def creases(self, skin: Part) -> str:
+        """SVG path data of the face's sharp edges that look to the front: eyelids, nostrils, lips."""
+        corners = skin.vertices[skin.faces]
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
+        beside: dict[tuple[int, int], list[int]] = {}
+        for f in np.flatnonzero((corners[:, :, 2].min(1) > _FACE_Z_M) & (corners[:, :, 1].min(1) > _FACE_Y_M)):
+            for i in range(3):
+                a, b = sorted((int(skin.faces[f, i]), int(skin.faces[f, (i + 1) % 3])))
+                beside.setdefault((a, b), []).append(int(f))
+        parts = []
+        for (a, b), pair in beside.items():
+            if len(pair) == 2 and normals[pair[0]] @ normals[pair[1]] < _CREASE and normals[pair, 2].max() > 0.2:
+                (x0, y0), (x1, y1) = (self.place(skin.vertices[v]) for v in (a, b))
+                parts.append(f"M{x0} {y0}L{x1} {y1}")
+        return "".join(sorted(set(parts)))

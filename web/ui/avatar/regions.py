@@ -121,7 +121,8 @@ def _chest(body: Body, normals: Floats) -> Floats:
 
 def _brow(body: Body) -> Floats:
     """Corrugator supercilii: above the inner half of each brow."""
-    return _along(body, "brow", 0.0105, 0.0085)
+    apart = _ramp(np.abs(body.vertices[:, 0]), 0.001, 0.009)  # the muscle of each side for itself
+    return _along(body, "brow", 0.0105, 0.0085) * apart
 
 
 def _cheek(body: Body) -> Floats:

@@ -225,9 +225,8 @@ export class Sweep {
     const {g, ratio} = this;
     g.font = `600 ${size * ratio}px "Inter", system-ui, sans-serif`;
     const room = g.measureText(text).width + 6 * ratio;
-    const start = Math.max(x0, 0) + 8 * ratio;
-    const x = Math.max(x0, Math.min(start, this.width - room)); // of a mark that goes on over the page's end
-    if (!mark.open && x + room > x1) return;
+    const x = Math.max(x0, 0) + 8 * ratio;
+    if (x + room > Math.min(mark.open ? Infinity : x1, this.width)) return;
     g.textBaseline = 'middle';
     g.lineWidth = 3 * ratio;
     g.strokeStyle = PAPER;

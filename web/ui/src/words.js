@@ -36,7 +36,7 @@ export function tick(value, look) {
   return String(Number((value * look.factor).toPrecision(4))).replace('-', '−');
 }
 
-export const percent = (confidence) => `${Math.round(confidence * 100)} %`;
+export const percent = (confidence) => `${Math.round(confidence * 100)}\u00a0%`; // the sign stays with its number
 
 /** hh:mm:ss of a Unix time in the viewer's zone. */
 export const clockTime = (unixS) => (Number.isFinite(unixS) ? new Date(unixS * 1000).toLocaleTimeString('en-GB') : '--:--:--');

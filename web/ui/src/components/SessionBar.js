@@ -14,7 +14,7 @@ function SessionBar({id}) {
   return (
     <header id={id} className="eb-session" ref={bar} data-connected="false">
       <div className="eb-patient">
-        <strong>{card?.pseudonym ?? '…'}</strong>
+        <h1>{card?.pseudonym ?? '…'}</h1>
         <span>{card ? `${card.bed} · born ${card.birth_year} · ID ${card.id}` : 'finding the patient'}</span>
       </div>
       <span className="eb-source" />

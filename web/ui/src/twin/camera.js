@@ -26,8 +26,8 @@ export class Camera {
     this.place();
   }
 
-  /** Fits a body of `height` m into `size` {width, height} CSS px, leaving `gutter` px on both sides. */
-  frame(size, height, gutter) {
+  /** Fits a body of `height` m into `size` {width, height} CSS px, `gutter` px free on both sides, `aside` px to the left. */
+  frame(size, height, gutter, aside) {
     const tan = Math.tan((FOV_DEG * Math.PI) / 360);
     const tall = (height * 1.10) / (2 * tan);
     const across = ((ARMS_M * height) / 1.74) * (size.width / Math.max(120, size.width - 2 * gutter));
@@ -35,6 +35,8 @@ export class Camera {
     this.distance = Math.max(tall, wide);
     this.target.set(0, height * 0.505, 0);
     this.eye.aspect = size.width / size.height;
+    if (aside) this.eye.setViewOffset(size.width, size.height, aside, 0, size.width, size.height);
+    else this.eye.clearViewOffset();
     this.eye.updateProjectionMatrix();
     this.controls.minDistance = this.distance * ZOOM[0];
     this.controls.maxDistance = this.distance * ZOOM[1];

@@ -49,6 +49,7 @@ export class Flat {
     this.floor(make, body);
     make('path', { d: OUTLINE.body, fill: '#081a2b', stroke: '#38bdf8', 'stroke-width': 2.4, 'stroke-linejoin': 'round' }, body);
     make('path', { d: OUTLINE.shade, fill: '#38bdf8', 'fill-opacity': 0.16, 'fill-rule': 'evenodd' }, body);
+    make('path', { d: OUTLINE.face, fill: 'none', stroke: '#7fd0ff', 'stroke-opacity': 0.55, 'stroke-width': 1.1, 'stroke-linecap': 'round' }, body);
     const ink = { lung_l: '#5fe3cf', lung_r: '#5fe3cf', heart: '#ff5d6c' };
     for (const [name, d] of Object.entries(OUTLINE.organs)) {
       make('path', { d, fill: ink[name], 'fill-opacity': name === 'heart' ? 0.5 : 0.12, stroke: ink[name], 'stroke-opacity': 0.6, 'stroke-width': 2 }, body);
@@ -116,11 +117,11 @@ export class Flat {
   place(size) {
     this.size = size;
     this.plan = plan(size, this.labels.cards.size, true);
-    const { stage, gutter, lens } = this.plan;
+    const { stage, gutter, lens, aside } = this.plan;
     this.svg.setAttribute('width', stage.width);
     this.svg.setAttribute('height', stage.height);
     this.scale = Math.min((stage.height * 0.9) / (OUTLINE.height + 60), (stage.width - 2 * gutter) / 960);
-    this.origin = { x: stage.width / 2, y: (stage.height - OUTLINE.height * this.scale) / 2 };
+    this.origin = { x: stage.width / 2 - aside, y: (stage.height - OUTLINE.height * this.scale) / 2 };
     this.body.setAttribute('transform', `translate(${this.origin.x} ${this.origin.y}) scale(${this.scale})`);
     const r = lens.size / 2;
     for (const circle of [this.clip, this.lensGround, this.lensRing]) {

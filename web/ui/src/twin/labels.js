@@ -151,24 +151,29 @@ export class Labels {
   /** Finds places for all cards. `wantY(anchor, side)` is where each would like to be, CSS px. */
   place(size, room, wantY) {
     const items = [...this.cards].map(([id, card]) => ({ id, ...this.measure(card, room), ...prefer(id, wantY) }));
-    for (const [id, note] of room.narrow ? [] : this.notes) {
+    for (const [id, note] of this.notes) {
       const row = NOTES[id];
-      items.push({ id: `note-${id}`, ...this.measure(note, room), side: row.side, wantY: wantY(row.anchor, -1) });
+      const measured = this.measure(note, room);
+      if (!room.narrow) items.push({ id: `note-${id}`, ...measured, side: row.side, wantY: wantY(row.anchor, -1) });
     }
     this.placed = arrange(items, size, room);
     for (const [id, entry] of this.cards) this.move(entry.node, this.placed[id]);
+    let corner = room.stage.height - MARGIN; // in a narrow box notes stand in the body's lower right corner
     for (const [id, entry] of this.notes) {
-      entry.node.hidden = room.narrow;
-      if (!room.narrow) this.move(entry.node, this.placed[`note-${id}`]);
+      if (room.narrow) corner -= entry.node.offsetHeight + 4;
+      this.move(entry.node, room.narrow ? { x: size.width - MARGIN - entry.node.offsetWidth, y: corner } : this.placed[`note-${id}`]);
     }
-    this.legend.hidden = room.narrow || size.width < 560 || size.height < 480;
+    this.root.classList.toggle('eb-narrow', room.narrow);
+    this.air.style.top = room.narrow ? `${room.lens.y + room.lens.size + 8}px` : '';
+    this.legend.hidden = room.narrow || size.width < 560 || size.height < 560;
     this.legend.style.left = this.legend.style.right = `${room.gutter}px`;
     this.lines.style.display = room.narrow ? 'none' : '';
     this.stale = false;
   }
 
   measure(entry, room) {
-    const width = room.narrow ? `calc(50% - ${MARGIN * 1.5}px)` : `${Math.round(room.gutter - MARGIN)}px`;
+    const narrow = this.notes.has(entry.node.dataset.note) ? 'auto' : `calc(50% - ${MARGIN * 1.5}px)`;
+    const width = room.narrow ? narrow : `${Math.round(room.gutter - MARGIN)}px`;
     setStyle(entry.node, 'width', width);
     return { height: entry.node.offsetHeight };
   }

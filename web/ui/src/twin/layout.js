@@ -3,19 +3,21 @@
 
 export const MARGIN = 12;
 const GAP = 8;
+const ROW = 77; // height of a card in the strip
 const NARROW = 470; // below this there are no gutters: cards stand in a strip under the body
 
-/** The room's plan: `{narrow, gutter, stage: {width, height}, lens: {x, y, size}}` for a box with `count` cards. */
+/** The room's plan for `count` cards: `{narrow, gutter, aside, stage: {width, height}, lens: {x, y, size}}`. The body
+ * stands `aside` px left of the middle. */
 export function plan(size, count, wantsLens) {
   const narrow = size.width < NARROW;
   const rows = Math.ceil(count / 2);
-  const strip = narrow && count ? Math.min(size.height * 0.48, rows * 66 + (rows - 1) * GAP + 2 * MARGIN) : 0;
+  const strip = narrow && count ? Math.min(size.height * 0.52, rows * (ROW + GAP) - GAP + 2 * MARGIN) : 0;
   const stage = { width: size.width, height: size.height - strip };
-  const gutter = narrow ? 8 : Math.min(230, Math.max(138, size.width * 0.235));
-  const wanted = narrow ? Math.min(size.width * 0.36, stage.height * 0.34) : Math.min(gutter + Math.max(50, size.width * 0.09), stage.height * 0.3);
+  const gutter = narrow ? 8 : Math.round(Math.min(230, Math.max(138, size.width * 0.235)));
+  const wanted = narrow ? Math.min(size.width * 0.34, stage.height * 0.34) : Math.min(gutter + Math.max(50, size.width * 0.09), stage.height * 0.3);
   const lensSize = wantsLens ? Math.round(Math.min(340, Math.max(84, wanted))) : 0;
   const lens = { x: Math.round(size.width - MARGIN - lensSize), y: MARGIN, size: lensSize };
-  return { narrow, gutter, stage, lens };
+  return { narrow, gutter, aside: narrow ? Math.round(lensSize * 0.45) : 0, stage, lens };
 }
 
 /**

@@ -9,7 +9,7 @@ const EASE_S = 0.28;
 
 // half height in m of what the lens shows, and where it looks from (body frame)
 const SUBJECTS = {
-  face: { anchor: null, half: 0.128, from: [0.10, 0.03, 1] },
+  face: { anchor: null, half: 0.134, from: [0.10, 0.03, 1] },
   head: { anchor: null, half: 0.150, from: [0.10, 0.03, 1] },
   palm: { anchor: 'palm', half: 0.120, from: [0.10, 0.05, 1] },
   finger: { anchor: 'finger', half: 0.075, from: [0.15, 0.05, 1] },
@@ -107,7 +107,7 @@ const UP = new THREE.Vector3(0, 1, 0);
 function faceCentre(avatar) {
   const [left, right] = [avatar.anchor('brow', 1), avatar.anchor('brow', -1)];
   const cheek = avatar.anchor('cheek', 1);
-  return left.add(right).multiplyScalar(0.5).setY(left.y * 0.45 + cheek.y * 0.55).setZ(cheek.z);
+  return left.add(right).multiplyScalar(0.5).setY(left.y * 0.52 + cheek.y * 0.48).setZ(cheek.z);
 }
 
 function makeDisc(texture) {

@@ -182,13 +182,13 @@ export class Room {
     if (!width || !height) return;
     const before = this.plan;
     this.plan = plan(this.size, this.labels.cards.size, Boolean(this.figure));
-    const { stage, gutter, lens } = this.plan;
+    const { stage, gutter, lens, aside } = this.plan;
     const { dpr } = this.governor;
     const unchanged = same && before && stage.height === before.stage.height && lens.size === before.lens.size;
     if (unchanged) return;
     this.renderer.setPixelRatio(dpr);
     this.renderer.setSize(stage.width, stage.height);
-    this.camera.frame(stage, this.figure?.avatar.height ?? 1.75, gutter);
+    this.camera.frame(stage, this.figure?.avatar.height ?? 1.75, gutter, aside);
     this.lens.place(lens, stage, dpr, this.samples);
   }
 

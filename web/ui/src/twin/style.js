@@ -11,7 +11,7 @@ const CSS = `
 .eb-twin svg.eb-lines { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
 .eb-lines path { fill: none; stroke-width: 1.2; }
 .eb-lines .eb-tie { stroke: #38bdf8; stroke-opacity: .30; stroke-width: 1; }
-.eb-card { position: absolute; left: 0; top: 0; box-sizing: border-box; margin: 0; padding: 7px 10px 8px 12px; text-align: left;
+.eb-card { position: absolute; left: 0; top: 0; box-sizing: border-box; margin: 0; padding: 7px 8px 8px 11px; text-align: left;
   color: inherit; font: inherit; cursor: pointer; border-radius: 8px; background: rgba(8, 17, 27, .88);
   border: 1px solid rgba(124, 160, 190, .30); border-left: 3px solid var(--ink); }
 .eb-card:hover { background: rgba(14, 28, 42, .94); }
@@ -20,7 +20,7 @@ const CSS = `
 .eb-card .eb-name { display: block; color: #b6c8d8; font-size: 11.5px; letter-spacing: .02em; }
 .eb-card .eb-value { display: block; margin: 1px 0 3px; font-size: 18px; font-weight: 650; line-height: 1.15; color: var(--ink);
   white-space: pre-line; overflow-wrap: anywhere; }
-.eb-card .eb-word { display: block; font-size: 10.5px; font-weight: 650; letter-spacing: .05em; color: var(--word); }
+.eb-card .eb-word { display: block; font-size: 10px; font-weight: 650; letter-spacing: 0; white-space: nowrap; color: var(--word); }
 .eb-card .eb-bar { display: none; height: 3px; margin-top: 4px; border-radius: 2px; background: rgba(160, 190, 215, .22); }
 .eb-card .eb-bar i { display: block; height: 100%; width: 100%; border-radius: 2px; background: var(--word); transform-origin: 0 50%; }
 .eb-card[data-provenance=synthesised] { border-style: dashed; border-color: rgba(255, 192, 107, .6); border-left-color: var(--ink); }
@@ -46,6 +46,8 @@ const CSS = `
   color: #c6d8e6; font-size: 11px; }
 .eb-air span[data-provenance=synthesised] { border-style: dashed; border-color: rgba(255, 192, 107, .6); }
 .eb-air span em { font-style: normal; font-weight: 650; font-size: 10px; letter-spacing: .04em; margin-left: 5px; }
+.eb-narrow .eb-air { left: auto; right: 12px; flex-direction: column; align-items: flex-end; }
+.eb-narrow .eb-air em { display: block; margin: 0; text-align: right; }
 .eb-status { position: absolute; left: 50%; top: 50%; transform: translate(-50%, -50%); padding: 8px 14px; border-radius: 8px;
   background: rgba(8, 17, 27, .9); color: #c6d8e6; pointer-events: none; }
 .eb-status:empty { display: none; }
