@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 
 from everbeat.demo import admit
+from everbeat.patients import card_of
 from everbeat.settings import Settings
 from twin_engine.store.server import prepare
 
@@ -21,7 +22,10 @@ def redis(settings: Settings) -> None:
     prepare(settings.redis_files.directory)
 
 
-STEPS: dict[str, Callable[[Settings], None]] = {"redis": redis, "patient": admit}
+STEPS: dict[str, Callable[[Settings], None]] = {
+    "redis": redis,
+    "patient": lambda settings: admit(settings, card_of(None)),
+}
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import sys
@@ -21,9 +22,11 @@ from pathlib import Path
 
 from device.cloud import enrol_local, reported_properties
 from device.hub.settings import AMQPS_PORT, HTTPS_PORT, MQTT_PORT
+from device.recording import read_recording
 from everbeat import wiring
+from everbeat.patients import card_of
 from everbeat.report import Probe, Report
-from everbeat.settings import DEMO_DEVICE, DEMO_PATIENT, Settings, SettingsError
+from everbeat.settings import Settings
 from everbeat.supervisor import Job, Supervisor
 from security.identity import wall_clock_ms
 from twin_engine.registry import PatientCard
@@ -49,6 +52,11 @@ class DemoPlan:
     report: Path | None
     port: int
 
+    @property
+    def card(self) -> PatientCard:
+        """The patient whom the source stands for."""
+        return card_of(self.replay)
+
 
 def run(settings: Settings, plan: DemoPlan, say: Say) -> Report | None:
     """Run until Ctrl-C or the end of `plan.duration_s`. Raises DemoFailed where it can't start."""
@@ -57,10 +65,10 @@ def run(settings: Settings, plan: DemoPlan, say: Say) -> Report | None:
     stopped = _on_signals()
     try:
         _start_redis(settings, supervisor)
-        admit(settings)
+        admit(settings, plan.card)
         for job in jobs(settings, plan):
             supervisor.start(job)
-        url = f"http://127.0.0.1:{plan.port}/"
+        url = f"http://127.0.0.1:{plan.port}/patient/{plan.card.id}"
         _wait_for(lambda: _answers(url), "the web page", supervisor, stopped, say)
         say(f"[bold]The twin is alive:[/bold] {url}   (Ctrl-C stops it; logs in {settings.state / 'logs'})")
         return _watch(settings, plan, supervisor, stopped, say)
@@ -82,12 +90,7 @@ def jobs(settings: Settings, plan: DemoPlan) -> Iterator[Job]:
     source = ("--replay", str(plan.replay), "--speed", f"{plan.speed:g}", "--loop") if plan.replay else ("--simulate",)
     grace_s = 20.0 if plan.report else 4.0  # a measured run waits for the last receipts
     drain = ("--drain", "15" if plan.report else "1.5")
-    yield Job("device", (*everbeat, "device", DEMO_DEVICE, *source, *drain), grace_s=grace_s)
-
-
-def demo_card() -> PatientCard:
-    """The demo's patient: a pseudonym, and nobody."""
-    return PatientCard(DEMO_PATIENT, "KESTREL-17", 1984, "Bed 4", DEMO_DEVICE, "female", 168.0, 64.0)
+    yield Job("device", (*everbeat, "device", plan.card.device, *source, *drain), grace_s=grace_s)
 
 
 def _start_redis(settings: Settings, supervisor: Supervisor) -> None:
@@ -107,23 +110,29 @@ def _start_redis(settings: Settings, supervisor: Supervisor) -> None:
             time.sleep(0.05)
 
 
-def admit(settings: Settings) -> None:
-    """The demo's patient, her device with its certificate, and the local hub's knowledge of it. May be repeated."""
+def admit(settings: Settings, card: PatientCard) -> None:
+    """The patient, her device with its certificate, and the local hub's knowledge of it. May be repeated.
+
+    Whoever was in the demo before is released: a device that no longer sends is no reason for an alarm.
+    """
     wiring.engine_identity(settings)
-    identity = wiring.device_identity(settings, DEMO_DEVICE)
+    identity = wiring.device_identity(settings, card.device)
     if settings.local_hub:
         wiring.hub_settings(settings)
         enrol_local(settings.hub, identity)
-    store = wiring.patient_store(settings)
-    store.admit(demo_card())
-    store.assign(DEMO_DEVICE, DEMO_PATIENT, wall_clock_ms())
+    store, now_ms = wiring.patient_store(settings), wall_clock_ms()
+    for other in store.cards():
+        if other.id != card.id:
+            store.release(other.device, other.id, now_ms)
+    store.admit(card)
+    store.assign(card.device, card.id, now_ms)
 
 
 def _watch(
     settings: Settings, plan: DemoPlan, supervisor: Supervisor, stopped: Callable[[], bool], say: Say
 ) -> Report | None:
     """Look after the processes until the end; measure, where a report is asked for."""
-    probe = Probe(plan.port, DEMO_PATIENT) if plan.report else None
+    probe = Probe(plan.port, plan.card.id) if plan.report else None
     if probe:
         probe.start()
     end_s = time.monotonic() + plan.duration_s if plan.duration_s else None
@@ -137,7 +146,7 @@ def _watch(
     supervisor.watch()
     supervisor.stop("device")
     probe.settle()
-    sent = reported_properties(wiring.downlink_settings(settings), DEMO_DEVICE)
+    sent = reported_properties(wiring.downlink_settings(settings), plan.card.device)
     report = probe.report(sent, supervisor.peaks_mb(), supervisor.restarts())
     plan.report.write_text(json.dumps(report.as_json(), indent=2) + "\n")
     return report
@@ -194,16 +203,9 @@ def _on_signals() -> Callable[[], bool]:
 
 
 def _inherited() -> dict[str, str]:
-    import os
-
     return {name: value for name, value in os.environ.items() if not name.startswith("EVERBEAT_")}
 
 
 def fail_on_missing_replay(path: Path) -> None:
     """Read the recording once before anything starts, so that a bad file is one clear error."""
-    from device.recording import read_recording
-
     read_recording(path)
-
-
-__all__ = ["DemoFailed", "DemoPlan", "SettingsError", "demo_card", "fail_on_missing_replay", "jobs", "run"]

@@ -25,9 +25,6 @@ from twin_engine.store.connection import RedisLogin
 from twin_engine.store.errors import StoreDown
 from twin_engine.store.server import RedisFiles
 
-DEMO_DEVICE = "esp32-kestrel-17"
-DEMO_PATIENT = "p-kestrel-17"
-
 
 class SettingsError(ValueError):
     """A setting can't be used. The text says which, and what to do."""
@@ -61,7 +58,9 @@ class Settings:
         if env.get("EVERBEAT_IOTHUB") and "HostName=" not in env["EVERBEAT_IOTHUB"]:
             raise SettingsError("expected HostName=... in EVERBEAT_IOTHUB, got none; nothing was started")
         if env.get("EVERBEAT_REDIS_URL") and not env["EVERBEAT_REDIS_URL"].startswith(("unix://", "rediss://")):
-            raise SettingsError("expected EVERBEAT_REDIS_URL with unix:// or rediss:// (TLS), got another; not connected")
+            raise SettingsError(
+                "expected EVERBEAT_REDIS_URL with unix:// or rediss:// (TLS), got another; not connected"
+            )
         return cls(
             state,
             env.get("EVERBEAT_REDIS_URL") or None,

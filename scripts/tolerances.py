@@ -1,4 +1,4 @@
-"""Prints the table of tolerances in docs/clinical-safety.md from the table of signals: `python scripts/tolerances.py`."""
+"""Prints the tolerances in docs/clinical-safety.md from the table of signals: `python scripts/tolerances.py`."""
 
 from __future__ import annotations
 

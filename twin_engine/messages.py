@@ -191,7 +191,8 @@ def _wire_blocks(s: Samples) -> Iterable[bytes]:
     packed["provenance"] = s.provenance
     name = s.channel.encode()
     for run_t, run in zip(np.split(s.times_us, breaks), np.split(packed, breaks), strict=True):
-        head = struct.pack("<B", len(name)) + name + _BLOCK.pack(run_t[0] / 1e6, period / 1e6, len(run))
+        mean = (run_t[-1] - run_t[0]) / (len(run_t) - 1) if len(run_t) > 1 else period  # no drift along a long run
+        head = struct.pack("<B", len(name)) + name + _BLOCK.pack(run_t[0] / 1e6, mean / 1e6, len(run))
         yield head + run.tobytes()
 
 

@@ -167,7 +167,7 @@ class Engine:
             work.orders.append(Order(session.opener.device, "receipt", session.opener.sid.hex(), receipt))
             if not len(session.seen) and (outdated := self._gate.outdated(session)):
                 work.orders.append(Order(session.opener.device, "receipt", outdated.hex(), {}))
-        patients = set(stories) if not beat else set(self._twins)
+        patients = set(stories) | (self._present() if beat else set())
         work.twins = [self._write(patient, stories.get(patient), now_ms) for patient in sorted(patients)]
         work.counts = dict(self._counts)
         self._store.commit(work)
@@ -254,10 +254,13 @@ class Engine:
         stories[patient].frame_ms = max(stories[patient].frame_ms, frame.device_time_ms if live else 0)
 
     def _assign(self, record: RawAssignment, work: Commit, stories: dict[str, _Story]) -> None:
-        """A device gets a patient, and with her a key to seal to."""
-        history = self._assignments.get(record.device, Assignments()).assign(record.patient, record.t_ms)
+        """A device gets a patient, and with her a key to seal to; or it is released."""
+        before = self._assignments.get(record.device, Assignments())
+        history = before.assign(record.patient, record.t_ms) if record.patient else before.release(record.t_ms)
         self._assignments[record.device] = history
         work.assignments[record.device] = history.to_json()
+        if not record.patient:
+            return
         if record.patient not in self._twins:
             self._twins[record.patient] = Twin(record.patient)
         self._hand_out_key(record.device, work)
@@ -272,11 +275,15 @@ class Engine:
     def _tick(self, now_ms: int, work: Commit, stories: dict[str, _Story]) -> None:
         """Time passes for every twin; keys that grow old are replaced."""
         self._tick_us = work.tick_us = max(self._tick_us, now_ms * 1000)
-        for patient in list(self._twins):
+        for patient in sorted(self._present()):
             self._fold(patient, Tick(self._tick_us), stories)
         for device in self._recipients.due(now_ms):
             if self._assignments.get(device, Assignments()).current is not None:
                 self._hand_out_key(device, work)
+
+    def _present(self) -> set[str]:
+        """Patients for whom a device speaks now; for the others no time passes."""
+        return {a.current for a in self._assignments.values() if a.current is not None}
 
     def _fold(self, patient: str, message: Message, stories: dict[str, _Story]) -> None:
         story = stories.setdefault(patient, _Story())

@@ -16,7 +16,7 @@ class PatientCard:
 
     id: str
     pseudonym: str
-    birth_year: int
+    birth_year: int  # 0 where it is not known
     bed: str
     device: str
     sex: str = "unknown"  # female, male, unknown
@@ -43,8 +43,11 @@ class Assignments:
         """From `t_ms` on the device speaks for `patient`; the one before ends there. Repeating it changes nothing."""
         if self.history and self.history[-1].patient == patient and self.history[-1].to_ms is None:
             return self
-        ended = tuple(replace(a, to_ms=t_ms) if a.to_ms is None else a for a in self.history)
-        return Assignments((*ended, Assignment(patient, t_ms)))
+        return Assignments((*self.release(t_ms).history, Assignment(patient, t_ms)))
+
+    def release(self, t_ms: int) -> Assignments:
+        """From `t_ms` on the device speaks for nobody."""
+        return Assignments(tuple(replace(a, to_ms=t_ms) if a.to_ms is None else a for a in self.history))
 
     def patient_at(self, t_ms: int) -> str | None:
         """Whose readings of that moment are, or None: stored, and shown to nobody."""

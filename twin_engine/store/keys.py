@@ -1,5 +1,5 @@
-"""Every key in Redis, by name. Braces are Redis Cluster hash tags: a shard's own keys lie in one slot. Orders do not yet,
-so the store runs on one Redis (with replicas), not on a Redis Cluster.
+"""Every key in Redis, by name. Braces are Redis Cluster hash tags: a shard's own keys lie in one slot. Orders do
+not yet, so the store runs on one Redis (with replicas), not on a Redis Cluster.
 
 =======================  ========  ===============================================================================
 key                      type      holds

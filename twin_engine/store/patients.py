@@ -42,6 +42,15 @@ class PatientStore:
             batch.xadd(keys.raw(shard), raw.assignment_fields(device, patient, t_ms))
             batch.execute()
 
+    def release(self, device: str, patient: str, t_ms: int) -> None:
+        """From `t_ms` on, the device speaks for nobody. Goes to the shard of the patient for whom it spoke."""
+        with translated():
+            self._client.xadd(keys.raw(keys.shard_of(patient, self._shards)), raw.assignment_fields(device, "", t_ms))
+
+    def cards(self) -> list[PatientCard]:
+        """All patients, by bed."""
+        return read_cards(self._client, self._vault)
+
 
 def read_cards(client: Client, vault: Vault) -> list[PatientCard]:
     """All patients' cards, by bed."""

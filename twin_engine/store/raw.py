@@ -28,7 +28,7 @@ class RawEvent:
 
 @dataclass(frozen=True, slots=True)
 class RawAssignment:
-    """From `t_ms` on, `device` speaks for `patient`."""
+    """From `t_ms` on, `device` speaks for `patient`, or for nobody where that is empty."""
 
     id: str
     device: str

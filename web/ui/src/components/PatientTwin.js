@@ -22,7 +22,7 @@ function PatientTwin({id, glbUrl, setProps}) {
 
 /** What the body is shaped by; what is not known takes the viewer's default. */
 function measures(card) {
-  const age = new Date().getFullYear() - card.birth_year;
+  const age = card.birth_year ? new Date().getFullYear() - card.birth_year : undefined;
   return {sex: card.sex === 'unknown' ? undefined : card.sex, age, heightCm: card.height_cm, weightKg: card.weight_kg};
 }
 

@@ -15,7 +15,7 @@ function SessionBar({id}) {
     <header id={id} className="eb-session" ref={bar} data-connected="false">
       <div className="eb-patient">
         <h1>{card?.pseudonym ?? '…'}</h1>
-        <span>{card ? `${card.bed} · born ${card.birth_year} · ID ${card.id}` : 'finding the patient'}</span>
+        <span>{card ? `${card.bed} · ${card.birth_year ? `born ${card.birth_year}` : 'birth year unknown'} · ID ${card.id}` : 'finding the patient'}</span>
       </div>
       <span className="eb-source" />
       <span className="eb-notice">Secondary display, not a primary alarm system</span>

@@ -4,11 +4,11 @@
 
 import * as THREE from 'three';
 import { GLTFLoader } from 'three/examples/jsm/loaders/GLTFLoader.js';
+import { decode, MOVING, readMasks, toGeometry, topDown } from './decode.js';
 import { REGIONS } from './regions.js';
+import { add, heightOf, scaleTo, sexAndAge, volumeOf } from './shapes.js';
 
 const LEVELS = 64;
-const MOVING = ['breath', 'zygomaticus', 'corrugator'];
-const ADULT_AGE = 25;
 const DEFAULT_PATIENT = { sex: 'male', age: 40, heightCm: 176, weightKg: 76 };
 const WEIGHT_STEPS = 14; // bisection: 1 part in 16,000 of the range
 
@@ -182,112 +182,6 @@ class Avatar {
   dispose() {
     for (const part of Object.values(this.parts)) part.geometry.dispose();
   }
-}
-
-// ------------------------------------------------------------------------------------------------- decoding
-
-/** Plain arrays of a quantised mesh, in metres. */
-function decode(mesh) {
-  const { geometry, matrixWorld } = mesh;
-  const position = floats(geometry.getAttribute('position'));
-  const normal = floats(geometry.getAttribute('normal'));
-  const scale = matrixWorld.elements[0];
-  const shift = [12, 13, 14].map((i) => matrixWorld.elements[i]);
-  for (let i = 0; i < position.length; i += 1) position[i] = position[i] * scale + shift[i % 3];
-  const morphs = {};
-  Object.entries(mesh.morphTargetDictionary ?? {}).forEach(([name, i]) => {
-    morphs[name] = floats(geometry.morphAttributes.position[i]).map((x) => x * scale);
-  });
-  const tissue = geometry.getAttribute('_tissue');
-  const regions = ['_regions0', '_regions1'].map((name) => geometry.getAttribute(name)).filter(Boolean);
-  return { name: mesh.name, position, normal, morphs, index: Uint32Array.from(geometry.index.array), tissue, regions };
-}
-
-function floats(attribute) {
-  const out = new Float32Array(attribute.count * 3);
-  for (let i = 0; i < attribute.count; i += 1) {
-    out[3 * i] = attribute.getX(i);
-    out[3 * i + 1] = attribute.getY(i);
-    out[3 * i + 2] = attribute.getZ(i);
-  }
-  return out;
-}
-
-function readMasks(geometry) {
-  const [a, b] = [geometry.getAttribute('_regions0'), geometry.getAttribute('_regions1')];
-  const out = new Float32Array(a.count * 8);
-  for (let i = 0; i < a.count; i += 1) {
-    [a.getX(i), a.getY(i), a.getZ(i), a.getW(i), b.getX(i), b.getY(i), b.getZ(i), b.getW(i)].forEach((m, j) => {
-      out[8 * i + j] = m;
-    });
-  }
-  return out;
-}
-
-function toGeometry(part) {
-  const geometry = new THREE.BufferGeometry();
-  geometry.setAttribute('position', new THREE.BufferAttribute(part.position.slice(), 3));
-  geometry.setAttribute('normal', new THREE.BufferAttribute(part.normal, 3));
-  if (part.tissue) geometry.setAttribute('tissue', part.tissue);
-  part.regions.forEach((mask, i) => geometry.setAttribute(`regions${i}`, mask));
-  const names = part.name === 'body' ? MOVING : Object.keys(part.morphs);
-  names.forEach((name, i) => geometry.setAttribute(`move${i}`, new THREE.BufferAttribute(part.morphs[name].slice(), 3)));
-  geometry.setIndex(new THREE.BufferAttribute(part.position.length / 3 > 65535 ? part.index : Uint16Array.from(part.index), 1));
-  return geometry;
-}
-
-// ------------------------------------------------------------------------------------------------ arithmetic
-
-function sexAndAge(sex, age) {
-  const female = /^f/i.test(String(sex)) ? 1 : /^m/i.test(String(sex)) ? 0 : 0.5; // unknown: between the two
-  const years = Number.isFinite(age) ? age : ADULT_AGE;
-  return {
-    female,
-    old: Math.min(1, Math.max(0, (years - ADULT_AGE) / 60)),
-    child: Math.min(1, Math.max(0, (18 - years) / 8)),
-  };
-}
-
-/** The faces of `index`, highest first. */
-function topDown(index, positions) {
-  const faces = Array.from({ length: index.length / 3 }, (_, i) => i);
-  const height = faces.map((f) => positions[3 * index[3 * f] + 1]);
-  faces.sort((a, b) => height[b] - height[a] || a - b);
-  return Uint32Array.from(faces.flatMap((f) => [index[3 * f], index[3 * f + 1], index[3 * f + 2]]));
-}
-
-function add(out, delta, share) {
-  if (!delta || Math.abs(share) < 1e-4) return;
-  for (let i = 0; i < out.length; i += 1) out[i] += share * delta[i];
-}
-
-function heightOf(positions) {
-  let low = Infinity;
-  let high = -Infinity;
-  for (let i = 1; i < positions.length; i += 3) {
-    if (positions[i] < low) low = positions[i];
-    if (positions[i] > high) high = positions[i];
-  }
-  return high - low;
-}
-
-/** Signed volume m3 inside a closed surface: the sum of its faces' tetrahedra with the origin. */
-function volumeOf(p, index) {
-  let six = 0;
-  for (let f = 0; f < index.length; f += 3) {
-    const [a, b, c] = [3 * index[f], 3 * index[f + 1], 3 * index[f + 2]];
-    six += p[a] * (p[b + 1] * p[c + 2] - p[b + 2] * p[c + 1]);
-    six += p[a + 1] * (p[b + 2] * p[c] - p[b] * p[c + 2]);
-    six += p[a + 2] * (p[b] * p[c + 1] - p[b + 1] * p[c]);
-  }
-  return six / 6;
-}
-
-function scaleTo(positions, metres) {
-  const factor = metres / heightOf(positions);
-  let low = Infinity;
-  for (let i = 1; i < positions.length; i += 3) low = Math.min(low, positions[i]);
-  for (let i = 0; i < positions.length; i += 1) positions[i] = (positions[i] - (i % 3 === 1 ? low : 0)) * factor;
 }
 
 function identityFit() {

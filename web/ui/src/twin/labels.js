@@ -1,7 +1,9 @@
 // The words around the body: a card for each region with a signal, a line from it to the place, notes where a motion
 // is only illustrative, the air's values and a legend. Cards are buttons: Tab walks through them, Enter picks.
 
+import { setAttribute, setData, setStyle, setText } from './dom.js';
 import { arrange, MARGIN } from './layout.js';
+import { drawLine, tangents } from './lines.js';
 import { FACE, PROVENANCE, REGION_NAMES, REGION_SIDE, REGIONS, unit } from './regions.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -85,6 +87,7 @@ export class Labels {
     const node = this.make('button', 'eb-card');
     node.type = 'button';
     node.dataset.region = name;
+    node.style.visibility = 'hidden'; // until it has a place
     node.addEventListener('click', () => this.pick(name));
     for (const [event, who] of [['pointerenter', name], ['pointerleave', null], ['focus', name], ['blur', null]]) {
       node.addEventListener(event, () => this.point(who));
@@ -102,6 +105,7 @@ export class Labels {
     const value = this.make('b', '', node);
     this.make('i', '', node).textContent = this.words.illustrative ?? 'illustrative';
     node.dataset.note = name;
+    node.style.visibility = 'hidden';
     return { node, value, ...this.makeLine() };
   }
 
@@ -133,6 +137,7 @@ export class Labels {
 
   writeAir(air) {
     const words = (!air ? [] : air.provenance ? [air] : Object.values(air)).filter((w) => w?.provenance && w.provenance !== 'none');
+    if (this.air.children.length !== words.length) this.stale = true;
     while (this.air.children.length > words.length) this.air.lastChild.remove();
     words.forEach((word, i) => {
       const chip = this.air.children[i] ?? this.make('span', '', this.air);
@@ -150,21 +155,23 @@ export class Labels {
 
   /** Finds places for all cards. `wantY(anchor, side)` is where each would like to be, CSS px. */
   place(size, room, wantY) {
+    this.root.classList.toggle('eb-narrow', room.narrow);
     const items = [...this.cards].map(([id, card]) => ({ id, ...this.measure(card, room), ...prefer(id, wantY) }));
     for (const [id, note] of this.notes) {
       const row = NOTES[id];
       const measured = this.measure(note, room);
       if (!room.narrow) items.push({ id: `note-${id}`, ...measured, side: row.side, wantY: wantY(row.anchor, -1) });
     }
-    this.placed = arrange(items, size, room);
+    this.air.style.top = room.narrow ? `${room.lens.y + room.lens.size + 8}px` : '';
+    this.air.style.maxWidth = `${(room.lens.size ? room.lens.x : size.width) - 2 * MARGIN}px`;
+    const top = this.air.childElementCount ? MARGIN + this.air.offsetHeight + 10 : MARGIN;
+    this.placed = arrange(items, size, room, top);
     for (const [id, entry] of this.cards) this.move(entry.node, this.placed[id]);
     let corner = room.stage.height - MARGIN; // in a narrow box notes stand in the body's lower right corner
     for (const [id, entry] of this.notes) {
       if (room.narrow) corner -= entry.node.offsetHeight + 4;
       this.move(entry.node, room.narrow ? { x: size.width - MARGIN - entry.node.offsetWidth, y: corner } : this.placed[`note-${id}`]);
     }
-    this.root.classList.toggle('eb-narrow', room.narrow);
-    this.air.style.top = room.narrow ? `${room.lens.y + room.lens.size + 8}px` : '';
     this.legend.hidden = room.narrow || size.width < 560 || size.height < 560;
     this.legend.style.left = this.legend.style.right = `${room.gutter}px`;
     this.lines.style.display = room.narrow ? 'none' : '';
@@ -179,7 +186,9 @@ export class Labels {
   }
 
   move(node, at) {
-    if (at) node.style.transform = `translate(${at.x}px, ${at.y}px)`;
+    if (!at) return;
+    node.style.transform = `translate(${at.x}px, ${at.y}px)`;
+    node.style.visibility = '';
   }
 
   show(shown) {
@@ -221,71 +230,4 @@ export class Labels {
 function prefer(id, wantY) {
   const side = REGION_SIDE[id];
   return { side, face: FACE.has(id), wantY: FACE.has(id) ? REGIONS.indexOf(id) : wantY(id, side === 'left' ? -1 : 1) };
-}
-
-/** A circle `a` and its two outer tangents to the circle `b`, as an SVG path. */
-function tangents(a, b) {
-  const [dx, dy] = [b.x - a.x, b.y - a.y];
-  const far = Math.hypot(dx, dy);
-  const ring = `M${n(a.x - a.r)} ${n(a.y)} a${n(a.r)} ${n(a.r)} 0 1 0 ${n(2 * a.r)} 0 a${n(a.r)} ${n(a.r)} 0 1 0 ${n(-2 * a.r)} 0`;
-  if (far <= b.r) return ring;
-  const base = Math.atan2(dy, dx);
-  const lean = Math.acos(Math.max(-1, Math.min(1, (a.r - b.r) / far)));
-  const lines = [base + lean, base - lean].map((t) => {
-    const [c, s] = [Math.cos(t), Math.sin(t)];
-    return `M${n(a.x + a.r * c)} ${n(a.y + a.r * s)} L${n(b.x + b.r * c)} ${n(b.y + b.r * s)}`;
-  });
-  return `${ring} ${lines.join(' ')}`;
-}
-
-const n = (x) => x.toFixed(1);
-
-const DASHES = { synthesised: '5 4', predicted: '2 3', withheld: '1 4', note: '1 4', quarantined: '' };
-
-function drawLine(entry, at, spot, route, colour, kind) {
-  const shown = Boolean(spot);
-  setStyle(entry.line, 'display', shown ? '' : 'none');
-  setStyle(entry.dot, 'display', shown ? '' : 'none');
-  if (!shown) return;
-  const height = entry.height ?? (entry.height = entry.node.offsetHeight);
-  const middle = at.y + Math.min(22, height / 2);
-  const [x, y] = [spot.x.toFixed(1), spot.y.toFixed(1)];
-  let path;
-  if (route === 'lens' && at.first) {
-    path = `M${at.x + at.width / 2} ${at.y} L${x} ${y}`;
-  } else if (route === 'lens') {
-    const right = at.x + at.width;
-    path = `M${right} ${middle} H${right + 6} V${y} H${x}`; // round the lens, so that it crosses no face
-  } else {
-    const edge = route === 'left' ? at.x + at.width : at.x;
-    const elbow = edge + (route === 'left' ? 1 : -1) * Math.min(26, Math.abs(spot.x - edge) * 0.35);
-    path = `M${edge} ${middle} H${elbow.toFixed(1)} L${x} ${y}`;
-  }
-  const ink = kind === 'quarantined' ? '#ff7a59' : kind === 'withheld' ? '#9fb0c0' : colour;
-  setAttribute(entry.line, 'd', path);
-  setAttribute(entry.line, 'stroke', ink);
-  setAttribute(entry.line, 'stroke-dasharray', DASHES[kind] ?? '');
-  setAttribute(entry.line, 'stroke-opacity', spot.faint ? '0.28' : '0.75');
-  setAttribute(entry.dot, 'cx', x);
-  setAttribute(entry.dot, 'cy', y);
-  setAttribute(entry.dot, 'fill', ink);
-  setAttribute(entry.dot, 'fill-opacity', spot.faint ? '0.3' : '1');
-}
-
-// Only what changes is written: the overlay costs nothing while values stand still.
-
-function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-function setStyle(node, name, value) {
-  if (node.style.getPropertyValue(name) !== value) node.style.setProperty(name, value);
-}
-
-function setData(node, name, value) {
-  if (node.dataset[name] !== value) node.dataset[name] = value;
-}
-
-function setAttribute(node, name, value) {
-  if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }

@@ -22,10 +22,10 @@ export function plan(size, count, wantsLens) {
 
 /**
  * Places cards: `items` [{id, side, height, wantY, face}] -> {id: {x, y, width, side}}. Cards of the face stand under
- * the lens; a side that would overflow gives its lowest cards to the other.
+ * the lens; the left gutter begins at `top`; a side that would overflow gives its lowest cards to the other.
  */
-export function arrange(items, size, room) {
-  return room.narrow ? strip(items, size, room) : gutters(items, size, room);
+export function arrange(items, size, room, top = MARGIN) {
+  return room.narrow ? strip(items, size, room) : gutters(items, size, room, top);
 }
 
 function strip(items, size, room) {
@@ -42,9 +42,9 @@ function strip(items, size, room) {
   return out;
 }
 
-function gutters(items, size, room) {
+function gutters(items, size, room, top) {
   const width = Math.round(room.gutter - MARGIN);
-  const tops = { left: MARGIN + 30, right: room.lens.size ? room.lens.y + room.lens.size + 16 : MARGIN };
+  const tops = { left: top, right: room.lens.size ? room.lens.y + room.lens.size + 16 : MARGIN };
   const bottom = size.height - MARGIN;
   const sides = { left: items.filter((i) => i.side === 'left'), right: items.filter((i) => i.side !== 'left') };
   const need = (list) => list.reduce((sum, item) => sum + item.height + GAP, -GAP);

@@ -4,17 +4,20 @@ import * as THREE from 'three';
 import { loadAvatar } from './avatar.js';
 import { Camera } from './camera.js';
 import { Figure } from './figure.js';
+import { listen } from './input.js';
 import { Labels } from './labels.js';
 import { plan } from './layout.js';
 import { Lens, subjectOf } from './lens.js';
 import { Picking } from './picking.js';
 import { Governor, settleGpu } from './quality.js';
 import { FACE } from './regions.js';
+import { lensTie, rayAt, whereIs } from './sight.js';
 import { makeStage } from './stage.js';
 
 const SWAY_RAD = 0.07;
 const SWAY_PERIOD_S = 17;
 const STATS_MS = 1000;
+const WORDS_MS = 60;
 const WARM_FRAMES = 8; // the first ones compile shaders and say nothing of the rest
 
 export class Room {
@@ -46,7 +49,7 @@ export class Room {
     this.time_s = 0;
     this.size = { width: 0, height: 0 };
     this.ready = new Promise((resolve) => (this.settle = resolve));
-    this.listen();
+    this.unlisten = listen(this);
     this.loading = loadAvatar(options.glbUrl).then((avatar) => this.enter(avatar, options.patient));
     this.loop = (now) => {
       this.frameId = requestAnimationFrame(this.loop);
@@ -64,7 +67,7 @@ export class Room {
     this.scene.add(this.figure.group);
     this.setPatient(this.patient ?? patient);
     this.picking = new Picking(this.canvas, this.figure, {
-      cast: (x, y) => this.cast(x, y),
+      cast: (x, y) => rayAt(this, x, y),
       isShown: (region) => (this.view?.regions?.[region]?.provenance ?? 'none') !== 'none',
       pick: (region) => this.pick(region),
       point: (region) => (this.pointed = region),
@@ -83,10 +86,14 @@ export class Room {
 
   frame(now) {
     const hidden = this.root.ownerDocument.hidden || this.offScreen || this.lost || this.hidden;
-    if (hidden || !this.governor.due(now)) return;
+    if (hidden) return;
+    if (!this.governor.due(now)) {
+      this.keepWords(now);
+      return;
+    }
     const dt_s = this.governor.begin(now);
     this.time_s += dt_s;
-    this.view = this.hooks.getView(now);
+    this.look(now);
     this.measure();
     if (!this.size.width || !this.size.height) return;
     this.advance(dt_s);
@@ -100,6 +107,19 @@ export class Room {
     }
     if (this.figure && this.governor.adapt()) this.size = { width: 0, height: 0 };
     this.report(now);
+  }
+
+  /** Takes the view as it is now. */
+  look(now) {
+    this.view = this.hooks.getView(now);
+    this.lookedAt = now;
+  }
+
+  /** Between two pictures the words stay as fresh as the page's others: a slow GPU must not make values late. */
+  keepWords(now) {
+    if (!this.view || now - this.lookedAt < WORDS_MS) return;
+    this.look(now);
+    this.labels.write(this.view, this.picked);
   }
 
   advance(dt_s) {
@@ -126,13 +146,13 @@ export class Room {
     if (!this.figure) return;
     if (stale) {
       this.measure(true);
-      this.labels.place(this.size, this.plan, (anchor, side) => this.where(anchor, side, false)?.y ?? 0);
+      this.labels.place(this.size, this.plan, (anchor, side) => whereIs(this, anchor, side, false)?.y ?? 0);
     }
     if (!stale && this.time_s - (this.linesAt_s ?? -1) < this.linesEvery_s) return;
     this.linesAt_s = this.time_s;
     const face = this.lens.rect.size > 0 && subjectOf(this.picked) === 'face';
-    this.labels.pointTo((anchor, side, inLens) => this.where(anchor, side, inLens), this.plan, face);
-    this.labels.tieLens(this.lens.rect, this.lensTie());
+    this.labels.pointTo((anchor, side, inLens) => whereIs(this, anchor, side, inLens), this.plan, face);
+    this.labels.tieLens(this.lens.rect, lensTie(this));
   }
 
   draw() {
@@ -192,67 +212,11 @@ export class Room {
     this.lens.place(lens, stage, dpr, this.samples);
   }
 
-  /** Where an anchor is seen, CSS px: {x, y, faint}, faint where it is turned away; null where it is out of sight. */
-  where(anchor, side, inLens) {
-    const { avatar, group } = this.figure;
-    const point = avatar.anchor(anchor, side);
-    if (!point) return null;
-    point.applyMatrix4(group.matrixWorld);
-    if (inLens) {
-      const seen = this.lens.project(point);
-      if (seen) return seen;
-    }
-    const normal = avatar.anchorNormal(anchor, side).transformDirection(group.matrixWorld);
-    const faint = normal.dot(this.camera.eye.position.clone().sub(point)) < 0;
-    const p = point.project(this.camera.eye);
-    const { width, height } = this.plan.stage;
-    return { x: (p.x * 0.5 + 0.5) * width, y: (0.5 - p.y * 0.5) * height, faint };
-  }
-
-  /** The circle on the body, CSS px, that the lens enlarges; null where it is turned away. */
-  lensTie() {
-    const at = this.lens.focus.clone().project(this.camera.eye);
-    const top = this.lens.focus.clone().setY(this.lens.focus.y + this.lens.half).project(this.camera.eye);
-    const { width, height } = this.plan.stage;
-    return { x: (at.x * 0.5 + 0.5) * width, y: (0.5 - at.y * 0.5) * height, r: (Math.abs(top.y - at.y) * height) / 2 };
-  }
-
-  cast(x, y) {
-    const inLens = this.lens.pointer(x, y);
-    if (inLens) return { camera: this.lens.eye, ...inLens };
-    const { width, height } = this.plan.stage;
-    return { camera: this.camera.eye, x: (x / width) * 2 - 1, y: 1 - (y / height) * 2 };
-  }
-
   // ---------------------------------------------------------------------------------------------- people
 
   pick(region) {
     this.picked = this.picked === region ? null : region;
     this.hooks.pick(this.picked);
-  }
-
-  listen() {
-    this.on = (target, name, listener, options) => {
-      target.addEventListener(name, listener, options);
-      (this.off ??= []).push(() => target.removeEventListener(name, listener, options));
-    };
-    this.on(this.canvas, 'dblclick', () => {
-      this.camera.reset();
-      if (this.picked) this.pick(this.picked);
-    });
-    this.on(this.canvas, 'keydown', (event) => this.key(event));
-    this.on(this.canvas, 'webglcontextlost', (event) => {
-      event.preventDefault(); // asks the browser to give it back
-      this.lost = true;
-      this.hooks.lost();
-    });
-    this.on(this.canvas, 'webglcontextrestored', () => {
-      this.lost = false;
-      this.size = { width: 0, height: 0 };
-      this.hooks.restored();
-    });
-    this.watcher = new IntersectionObserver((entries) => (this.offScreen = !entries.at(-1).isIntersecting));
-    this.watcher.observe(this.root);
   }
 
   /** Takes canvas and labels away, or brings them back. */
@@ -262,22 +226,10 @@ export class Room {
     this.labels.show(!hidden);
   }
 
-  key(event) {
-    const moves = {
-      ArrowLeft: () => this.camera.nudge(-0.3), ArrowRight: () => this.camera.nudge(0.3),
-      '+': () => this.camera.nudge(0, 1.2), '=': () => this.camera.nudge(0, 1.2), '-': () => this.camera.nudge(0, 1 / 1.2),
-      0: () => this.camera.reset(), Escape: () => this.picked && this.pick(this.picked),
-    };
-    if (!moves[event.key]) return;
-    event.preventDefault();
-    moves[event.key]();
-  }
-
   dispose() {
     this.gone = true;
     cancelAnimationFrame(this.frameId);
-    this.watcher.disconnect();
-    for (const off of this.off) off();
+    this.unlisten();
     this.picking?.dispose();
     this.labels.dispose();
     this.camera.dispose();

@@ -46,7 +46,7 @@ const CSS = `
   color: #c6d8e6; font-size: 11px; }
 .eb-air span[data-provenance=synthesised] { border-style: dashed; border-color: rgba(255, 192, 107, .6); }
 .eb-air span em { font-style: normal; font-weight: 650; font-size: 10px; letter-spacing: .04em; margin-left: 5px; }
-.eb-narrow .eb-air { left: auto; right: 12px; flex-direction: column; align-items: flex-end; }
+.eb-narrow .eb-air { left: auto; max-width: none !important; right: 12px; flex-direction: column; align-items: flex-end; }
 .eb-narrow .eb-air em { display: block; margin: 0; text-align: right; }
 .eb-status { position: absolute; left: 50%; top: 50%; transform: translate(-50%, -50%); padding: 8px 14px; border-radius: 8px;
   background: rgba(8, 17, 27, .9); color: #c6d8e6; pointer-events: none; }
