@@ -136,6 +136,18 @@ def test_when_the_sensor_returns_the_gap_is_revised_from_both_sides(story: Story
     assert story.events[-1] == "gap-closed"
 
 
+def test_the_middle_of_a_gap_too_long_for_either_side_stays_withheld_when_revised(story: Story) -> None:
+    story.live(0, 40)
+    story.live(40, 240, ())
+    made = story.tell(frame(240, 242))
+    revision = next(s for s in made.revisions if s.channel == EMG)
+    middle = revision.provenance[(revision.times_us > at(110)) & (revision.times_us < at(170))]
+    assert len(middle)
+    assert (middle == (Provenance.WITHHELD | REVISED)).all()
+    ends = revision.provenance[revision.times_us < at(50)]
+    assert (ends == (Provenance.SYNTHESISED | REVISED)).all()
+
+
 def test_a_late_frame_of_the_backfill_lane_replaces_estimates_and_is_never_the_present(story: Story) -> None:
     story.live(0, 20)
     story.live(20, 40, ())

@@ -122,7 +122,8 @@ def bridge(
 
     The causal forecast is taken for a Gauss-Markov process whose spread at age t is f(t) and in the long run S; the
     reading that ended the gap then pulls the centre by cov/var and narrows the spread (the Ornstein-Uhlenbeck bridge;
-    for S without bound, the Brownian bridge). Confidence assumes a Laplace error of the bridged width.
+    for S without bound, the Brownian bridge). Confidence assumes a Laplace error of the bridged width; what lies beyond
+    the forecast's horizon from both sides is withheld.
     """
     age, total = (times_us - start_us) / 1e6, (end_us - start_us) / 1e6
     spread = np.maximum.accumulate(np.maximum((plan.band.upper - plan.band.lower) / 2, signal.resolution / 2))
@@ -135,6 +136,7 @@ def bridge(
     half = np.maximum(1 / np.sqrt(1 / ahead**2 + 1 / behind**2 - 1 / still**2), signal.resolution / 2)
     allowed = np.maximum(signal.tolerance.absolute, signal.tolerance.relative * np.abs(value))
     confidence = 1 - np.exp(-np.log(10) * allowed / half)
+    confidence[np.minimum(age, total - age) > plan.band.ages_s[-1]] = 0.0  # neither side reaches so far
     lower, upper = (np.clip(value + side * half, signal.low, signal.high) for side in (-1, 1))
     return _shown(channel, times_us, (value, lower, upper, confidence), REVISED, f"{plan.method}+bridge")
 
