@@ -9,6 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from device.frame import Block, Frame
+from twin_engine.messages import ChannelReadings, Readings
+
 HEALTHY_MS = 5_000  # below this the device's own time stands
 LIVE_MS = 30_000  # a frame that reached the hub later than this after it was closed is not the present
 
@@ -32,3 +37,15 @@ class ClockOffset:
     def is_live(self, device_ms: int, hub_ms: int) -> bool:
         """Whether a frame of the live lane still tells of the present."""
         return hub_ms - (device_ms + self.offset_ms) < LIVE_MS
+
+
+def readings_of(device: str, frame: Frame, offset_ms: int, live: bool) -> Readings:
+    """A proven frame as a message for the fold, in corrected event time."""
+    channels = tuple(_channel_readings(block, offset_ms) for block in frame.blocks)
+    return Readings(device, channels, frame.device_time_ms + offset_ms, live, frame.source.name.lower())
+
+
+def _channel_readings(block: Block, offset_ms: int) -> ChannelReadings:
+    times = np.array(block.times_us(), np.int64) + offset_ms * 1000
+    values = np.array([np.nan if v is None else v for v in block.values()], np.float64)
+    return ChannelReadings(block.channel, times, values)

@@ -13,25 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from device.frame import Block, Frame, FrameError
+from device.frame import FrameError
 from security.envelope import parse_header
 from security.errors import Rejected
 from security.identity import EngineIdentity, Trust
 from security.keys import MasterKey
 from security.replay import Fragmented
 from twin_engine import codec
-from twin_engine.align import ClockOffset
+from twin_engine.align import ClockOffset, readings_of
 from twin_engine.messages import (
     Assigned,
-    ChannelReadings,
     CommandResult,
     Event,
     FrameKind,
     Message,
     Output,
-    Readings,
     Refused,
     Tick,
     encode_wire,
@@ -295,18 +291,6 @@ class Engine:
 
     def _count(self, name: str, by: int) -> None:
         self._counts[name] = self._counts.get(name, 0) + by
-
-
-def readings_of(device: str, frame: Frame, offset_ms: int, live: bool) -> Readings:
-    """A proven frame as a message for the fold, in corrected event time."""
-    channels = tuple(_channel_readings(block, offset_ms) for block in frame.blocks)
-    return Readings(device, channels, frame.device_time_ms + offset_ms, live, frame.source.name.lower())
-
-
-def _channel_readings(block: Block, offset_ms: int) -> ChannelReadings:
-    times = np.array(block.times_us(), np.int64) + offset_ms * 1000
-    values = np.array([np.nan if v is None else v for v in block.values()], np.float64)
-    return ChannelReadings(block.channel, times, values)
 
 
 def _event_json(event: Event) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from device.signals import channel
-from twin_engine.channel import ChannelState, Surroundings, new_channel, pass_time, take
+from twin_engine.channel import pass_time, take
+from twin_engine.channel_state import ChannelState, Surroundings, new_channel
 from twin_engine.messages import (
     REVISED,
     Assigned,

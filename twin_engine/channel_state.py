@@ -1,0 +1,123 @@
+"""The state of one channel: a value, and the small things that its transitions share.
+
+What happens to it is in :mod:`twin_engine.channel` (readings, time) and :mod:`twin_engine.silence` (gaps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from device.signals import Channel, channel
+from twin_engine import gaps
+from twin_engine.calibrate import Calibration
+from twin_engine.messages import Event, Output, Provenance, Samples, Times
+from twin_engine.shadow import Shadows
+from twin_engine.synthesise import Forecaster, Plan
+from twin_engine.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a channel may know besides itself."""
+
+    patient: str
+    forecaster: Forecaster
+    others: Mapping[str, Window]
+    frame_interval_us: int  # 0 where readings arrive one by one (offline)
+    at_ticks: bool = False  # offline: show at the tick's own time; live: on the channel's grid, up to what may be here
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The newest sample, as tiles and the status show it."""
+
+    time_us: int
+    value: float
+    lower: float
+    upper: float
+    confidence: float
+    provenance: int
+    method: str
+    since_us: int  # when this provenance began
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """All that the twin knows of one channel."""
+
+    id: str
+    window: Window
+    calibration: Calibration
+    shadows: Shadows
+    steps_us: Times  # recent steps between readings
+    last_us: int | None = None  # the last trusted reading
+    last_value: float = float("nan")
+    emitted_us: int = -1  # samples were shown up to here
+    plan: Plan | None = None  # set while a gap is open
+    gap_shown_us: Times = field(default_factory=lambda: np.empty(0, np.int64))  # offline only: times shown in this gap
+    announced: bool = False  # the gap was told to people
+    shown: Shown | None = None
+
+    @property
+    def row(self) -> Channel:
+        """The channel's row in the table of signals."""
+        found = channel(self.id)
+        if found is None:
+            raise ValueError(f"expected a channel of a known signal, got {self.id!r}; its state can't be used")
+        return found
+
+    @property
+    def period_us(self) -> int:
+        """Learnt from the readings; the signal's nominal period before."""
+        return gaps.period_of(self.steps_us, round(self.row.signal.period_s * 1e6))
+
+
+def new_channel(channel_id: str, forecaster: Forecaster) -> ChannelState:
+    """A channel that has said nothing yet."""
+    row = channel(channel_id)
+    if row is None:
+        raise ValueError(f"expected a channel of a known signal, got {channel_id!r}; nothing can be made of it")
+    signal = row.signal.id
+    window = Window.empty(round(forecaster.grid_s(signal) * 1e6), forecaster.context_steps(signal))
+    return ChannelState(channel_id, window, Calibration.start(), Shadows.none(), np.empty(0, np.int64))
+
+
+class Made:
+    """Collects what one transition makes; lives for one call only."""
+
+    def __init__(self, channel_id: str) -> None:
+        self.channel = channel_id
+        self.samples: list[Samples] = []
+        self.revisions: list[Samples] = []
+        self.events: list[Event] = []
+        self.turned_withheld = False
+
+    def show(self, state: ChannelState, samples: Samples) -> ChannelState:
+        """Samples for the live trace; the newest becomes what tiles show."""
+        self.samples.append(samples)
+        before, provenance = state.shown, int(samples.provenance[-1])
+        same = before is not None and before.provenance == provenance
+        self.turned_withheld |= provenance == Provenance.WITHHELD and not same
+        newest = Shown(
+            int(samples.times_us[-1]),
+            float(samples.values[-1]),
+            float(samples.lower[-1]),
+            float(samples.upper[-1]),
+            float(samples.confidence[-1]),
+            provenance,
+            samples.method,
+            before.since_us if before and same else int(samples.times_us[0]),
+        )
+        return replace(state, emitted_us=max(state.emitted_us, newest.time_us), shown=newest)
+
+    def revise(self, samples: Samples) -> None:
+        self.revisions.append(samples)
+
+    def tell(self, time_us: int, kind: str, severity: str, text: str) -> None:
+        self.events.append(Event(time_us // 1000, kind, severity, text, self.channel))
+
+    def output(self) -> Output:
+        return Output(tuple(self.samples), tuple(self.revisions), tuple(self.events))

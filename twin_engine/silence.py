@@ -1,0 +1,95 @@
+"""Silence: when a gap opens, what is shown while it lasts, and when people are told.
+
+A gap begins after the last trusted reading. Its plan is made from nothing later than that, once: the last value for the
+first step of the model's grid, then the generative model's forecast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from twin_engine import gaps
+from twin_engine.channel_state import ChannelState, Made, Surroundings
+from twin_engine.messages import Times
+from twin_engine.synthesise import HOLD, Plan, context_of, emit, hold_plan, plan_of, prior_of
+
+CATCH_UP_US = 600_000_000  # an engine that was away does not show more of a gap than this at once
+
+
+def overdue(state: ChannelState, now_us: int, near: Surroundings) -> bool:
+    elapsed = now_us - (state.last_us or 0)
+    if near.at_ticks:
+        return gaps.is_due(elapsed, state.period_us)
+    return elapsed > gaps.silence_limit_us(state.period_us, near.frame_interval_us)
+
+
+def open_gap(state: ChannelState, near: Surroundings) -> ChannelState:
+    """A gap begins after the last reading. A short one shows the last value; the model is asked when it lasts."""
+    signal = state.row.signal
+    prior = prior_of(near.forecaster, signal)
+    hold = hold_plan(state.last_value, state.window, signal, state.calibration, prior)
+    return replace(state, plan=hold, emitted_us=max(state.emitted_us, state.last_us or 0))
+
+
+def reach(state: ChannelState, time_us: int, near: Surroundings) -> ChannelState:
+    """Make sure that the plan covers `time_us`, asking the model once a gap outlasts one step of its grid."""
+    plan = current_plan(state)
+    age_s = (time_us - (state.last_us or 0)) / 1e6
+    if plan.method != HOLD or age_s <= plan.band.ages_s[-1]:
+        return state
+    return replace(state, plan=forecast(state, near))
+
+
+def show_gap(state: ChannelState, until_us: int, near: Surroundings, made: Made) -> ChannelState:
+    """Show the open gap up to `until_us`."""
+    start_us = state.last_us or 0
+    if near.at_ticks:
+        times = np.array([until_us], np.int64) if until_us > state.emitted_us else np.empty(0, np.int64)
+    else:
+        times = _gap_times(state, start_us, until_us)
+    if not len(times):
+        return state
+    state = reach(state, int(times[-1]), near)
+    state = made.show(state, emit(state.id, current_plan(state), start_us, times))
+    return replace(state, gap_shown_us=np.concatenate((state.gap_shown_us, times))) if near.at_ticks else state
+
+
+def _gap_times(state: ChannelState, start_us: int, until_us: int) -> Times:
+    """Due times not shown yet, on the channel's own beat. After a long outage only the newest: older are withheld."""
+    due = gaps.grid_between(start_us, until_us, state.period_us)
+    return due[due > max(state.emitted_us, until_us - CATCH_UP_US)]
+
+
+def announce(state: ChannelState, now_us: int, near: Surroundings, made: Made) -> ChannelState:
+    """Tell people once that a sensor is silent, and once that nothing honest can be shown any more."""
+    shown = state.shown
+    if near.at_ticks or shown is None or state.last_us is None:
+        return state
+    if not state.announced:
+        seconds = (now_us - state.last_us) / 1e6
+        text = f"{state.row.label}: no reading for {seconds:.1f} s; the twin shows its estimate"
+        made.tell(now_us, "gap-opened", "warning", text)
+        return replace(state, announced=True)
+    if made.turned_withheld:
+        made.tell(now_us, "withheld", "warning", f"{state.row.label}: too unsure for an honest value; withheld")
+    return state
+
+
+def forecast(state: ChannelState, near: Surroundings) -> Plan:
+    """A plan from the generative model, for a gap that begins after the last reading."""
+    from twin_engine.model import LEVELS
+
+    signal = state.row.signal
+    others = {name: window for name, window in near.others.items() if name != state.id}
+    context = context_of(signal.id, state.window, state.last_us or 0, others, near.patient)
+    (made,) = near.forecaster.forecast([context])
+    prior = prior_of(near.forecaster, signal)
+    return plan_of(made, state.last_value, signal, state.calibration, prior, LEVELS)
+
+
+def current_plan(state: ChannelState) -> Plan:
+    if state.plan is None:
+        raise RuntimeError(f"expected an open gap in {state.id}, got none; the fold has a fault")
+    return state.plan
