@@ -203,14 +203,15 @@ def evaluate(
 ) -> None:
     """The table of the README: the model beside every baseline, on people that it has never seen."""
     from twin_engine.evaluate import evaluate as story
-    from twin_engine.evaluate import table, write_json
+    from twin_engine.evaluate import masks_sha256, table, write_json
     from twin_engine.model import Generator
 
     with _one_line_errors(), _progress("evaluate") as step:
-        rows = story(data, Generator.load(), progress=step)
+        generator = Generator.load()
+        rows = story(data, generator, progress=step)
         print(table(rows))
         if out is not None:
-            write_json(rows, out)
+            write_json(rows, out, masks_sha256=masks_sha256(data, generator))
 
 
 @app.command()

@@ -58,9 +58,11 @@ class Plan:
 HOLD = "hold"
 
 
-def hold_plan(value: float, window: Window, signal: Signal, calibration: Calibration, prior: Floats) -> Plan:
+def hold_plan(
+    value: float, window: Window, last_us: int, signal: Signal, calibration: Calibration, prior: Floats
+) -> Plan:
     """The last value, for gaps shorter than one step of the model's grid; its spread is the usual step's."""
-    steps = np.abs(np.diff(window.cells))
+    steps = np.abs(np.diff(window.until(last_us)))
     steps = steps[np.isfinite(steps)]
     spread = max(2.0 * float(np.median(steps)) if len(steps) else 0.0, signal.resolution)
     ages = np.array([0.0, window.grid_us / 1e6])
@@ -91,7 +93,7 @@ def context_of(signal: str, window: Window, last_us: int, others: Mapping[str, W
     """What the model may look at: this channel and the device's others, nothing later than `last_us`."""
     from twin_engine.model import Context  # not at import: the web and the tests of the pure core need no torch
 
-    steps = len(window.cells)
+    steps = window.steps
     aligned = {name: other.resampled(last_us, window.grid_us, steps) for name, other in others.items()}
     seed = zlib.crc32(f"{patient}|{signal}|{last_us}".encode())
     return Context(signal, window.until(last_us), aligned, seed)
