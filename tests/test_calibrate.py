@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from device.signals import Tolerance
-from twin_engine.calibrate import LEARNT, SCORE_AGES_S, Calibration, calibrate, requantise, withheld
+from twin_engine.calibrate import LEARNT, SCORE_AGES_S, Calibration, calibrate, learn_decimals, requantise, withheld
 
 AGES = len(SCORE_AGES_S)
 PRIOR = np.tile(
@@ -73,6 +73,13 @@ def test_shown_values_stand_on_the_sensors_own_steps() -> None:
     assert requantise(np.array([21.26, 21.74]), 0.5).tolist() == [21.5, 21.5]
     assert requantise(np.array([0.30000001]), 0.1).tolist() == [0.3]
     assert requantise(np.array([1.23456789e-4]), 1e-6).tolist() == [0.000123]
+
+
+def test_the_sensors_own_resolution_is_learnt_and_never_forgotten() -> None:
+    assert learn_decimals(-1, np.array([21.0, 22.0])) == 0
+    assert learn_decimals(0, np.array([72.43, 72.5])) == 2
+    assert learn_decimals(2, np.array([70.0])) == 2
+    assert learn_decimals(-1, np.array([np.pi])) == 6
 
 
 def test_below_the_floor_a_value_is_withheld() -> None:

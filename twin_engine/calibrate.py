@@ -25,6 +25,7 @@ GAMMA = 0.02  # step of the adaptation
 BUFFER = 150  # scores kept for each age
 PRIOR_WEIGHT = 50.0  # scores of other people count as so many of the patient's own, until she has as many
 LEARNT = 30  # own scores at the youngest age before "still learning" goes
+MAX_DECIMALS = 6
 FLOOR = 0.10  # below this confidence a value is withheld
 _MISS_RANGE = (0.01, 0.5)
 
@@ -109,6 +110,19 @@ def calibrate(
         confidence[i] = _confidence(shown, centre, halfwidth, scores, weights, tolerance)
     low_at, high_at, sure = (_between_ages(ages_s, rows) for rows in (lower, upper, confidence))
     return Band(ages_s, shown, np.minimum(low_at, shown), np.maximum(high_at, shown), np.minimum.accumulate(sure))
+
+
+def learn_decimals(known: int, values: Floats) -> int:
+    """How many decimals a sensor reports, after readings (N,): the most ever needed, at most MAX_DECIMALS.
+
+    >>> learn_decimals(-1, np.array([21.0, 22.0])), learn_decimals(0, np.array([72.43]))
+    (0, 2)
+    """
+    for decimals in range(max(known, 0), MAX_DECIMALS):
+        scaled = values * 10.0**decimals
+        if np.all(np.abs(scaled - np.round(scaled)) < np.maximum(1e-6, 1e-11 * np.abs(scaled))):
+            return decimals
+    return MAX_DECIMALS
 
 
 def requantise(values: Floats, step: float) -> Floats:

@@ -14,6 +14,7 @@ import numpy as np
 from security.threats import Window as Judged
 from security.threats.plausible import PLAUSIBLE
 from twin_engine import gaps
+from twin_engine.calibrate import learn_decimals
 from twin_engine.channel_state import ChannelState, Made, Surroundings
 from twin_engine.messages import REVISED, Floats, Output, Provenance, Samples, Times
 from twin_engine.silence import announce, current_plan, forecast, open_gap, overdue, reach, show_gap
@@ -87,6 +88,7 @@ def _measure(
         state,
         window=state.window.add(times_us, values),
         steps_us=gaps.learn_steps(state.steps_us, times_us, state.last_us),
+        decimals=learn_decimals(state.decimals, values),
         last_us=int(times_us[-1]),
         last_value=float(values[-1]),
         shadows=shadows,
@@ -137,7 +139,7 @@ def _close(state: ChannelState, time_us: int, value: float, near: Surroundings, 
         start_us, time_us - state.period_us // 2, state.period_us)  # fmt: skip
     inside = inside[(inside > start_us) & (inside < time_us)][:100_000]
     if len(inside):
-        made.revise(bridge(state.id, plan, start_us, time_us, value, inside, state.row.signal))
+        made.revise(bridge(state.id, plan, start_us, time_us, value, inside, state.row.signal, state.step))
     if state.announced:
         seconds = (time_us - start_us) / 1e6
         made.tell(time_us, "gap-closed", "info", f"{state.row.label}: measured again after {seconds:.1f} s; revised")

@@ -53,6 +53,7 @@ class ChannelState:
     calibration: Calibration
     shadows: Shadows
     steps_us: Times  # recent steps between readings
+    decimals: int = -1  # that the sensor reports; -1 until a reading came
     last_us: int | None = None  # the last trusted reading
     last_value: float = float("nan")
     emitted_us: int = -1  # samples were shown up to here
@@ -68,6 +69,11 @@ class ChannelState:
         if found is None:
             raise ValueError(f"expected a channel of a known signal, got {self.id!r}; its state can't be used")
         return found
+
+    @property
+    def step(self) -> float:
+        """The sensor's own resolution, in the signal's unit: learnt from the readings, the signal's before."""
+        return self.row.signal.resolution if self.decimals < 0 else 10.0**-self.decimals
 
     @property
     def period_us(self) -> int:

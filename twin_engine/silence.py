@@ -29,7 +29,7 @@ def open_gap(state: ChannelState, near: Surroundings) -> ChannelState:
     """A gap begins after the last reading. A short one shows the last value; the model is asked when it lasts."""
     signal = state.row.signal
     prior = prior_of(near.forecaster, signal)
-    hold = hold_plan(state.last_value, state.window, state.last_us or 0, signal, state.calibration, prior)
+    hold = hold_plan(state.last_value, state.window, state.last_us or 0, signal, state.step, state.calibration, prior)
     return replace(state, plan=hold, emitted_us=max(state.emitted_us, state.last_us or 0))
 
 
@@ -86,7 +86,7 @@ def forecast(state: ChannelState, near: Surroundings) -> Plan:
     context = context_of(signal.id, state.window, state.last_us or 0, others, near.patient)
     (made,) = near.forecaster.forecast([context])
     prior = prior_of(near.forecaster, signal)
-    return plan_of(made, state.last_value, signal, state.calibration, prior, LEVELS)
+    return plan_of(made, state.last_value, signal, state.step, state.calibration, prior, LEVELS)
 
 
 def current_plan(state: ChannelState) -> Plan:

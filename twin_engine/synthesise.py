@@ -59,28 +59,34 @@ HOLD = "hold"
 
 
 def hold_plan(
-    value: float, window: Window, last_us: int, signal: Signal, calibration: Calibration, prior: Floats
+    value: float, window: Window, last_us: int, signal: Signal, step: float, calibration: Calibration, prior: Floats
 ) -> Plan:
-    """The last value, for gaps shorter than one step of the model's grid; its spread is the usual step's."""
+    """The last value, for gaps shorter than one step of the model's grid, with the usual spread of a step."""
     steps = np.abs(np.diff(window.until(last_us)))
     steps = steps[np.isfinite(steps)]
     spread = max(2.0 * float(np.median(steps)) if len(steps) else 0.0, signal.resolution)
     ages = np.array([0.0, window.grid_us / 1e6])
     half = np.array([signal.resolution, spread])
     centre = np.full(2, value)
-    band = calibrate(calibration, prior, ages, centre, half, signal.tolerance, signal.resolution)
+    band = calibrate(calibration, prior, ages, centre, half, signal.tolerance, step)
     return Plan(band, half, centre, HOLD)
 
 
 def plan_of(
-    forecast: Forecast, value: float, signal: Signal, calibration: Calibration, prior: Floats, levels: Sequence[float]
+    forecast: Forecast,
+    value: float,
+    signal: Signal,
+    step: float,
+    calibration: Calibration,
+    prior: Floats,
+    levels: Sequence[float],
 ) -> Plan:
     """A calibrated plan from the model's forecast; at age 0 it starts from the last reading's value."""
     ages = np.concatenate(([0.0], forecast.ages_s))
     middle, low, high = (forecast.quantiles[:, levels.index(level)] for level in (0.5, LOWER, UPPER))
     centre = np.clip(np.concatenate(([value], middle)), signal.low, signal.high)
     half = np.maximum(np.concatenate(([0.0], (high - low) / 2)), signal.resolution / 2)
-    band = calibrate(calibration, prior, ages, centre, half, signal.tolerance, signal.resolution)
+    band = calibrate(calibration, prior, ages, centre, half, signal.tolerance, step)
     return Plan(_inside(band, signal), half, centre, forecast.method)
 
 
@@ -118,9 +124,9 @@ def _shown(
 
 
 def bridge(
-    channel: str, plan: Plan, start_us: int, end_us: int, end_value: float, times_us: Times, signal: Signal
+    channel: str, plan: Plan, start_us: int, end_us: int, end_value: float, times_us: Times, signal: Signal, step: float
 ) -> Samples:
-    """The revision: what the closed gap looks like from both sides, at `times_us` (n,).
+    """The revision: what the closed gap looks like from both sides, at `times_us` (n,), in the sensor's own `step`.
 
     The causal forecast is taken for a Gauss-Markov process whose spread at age t is f(t) and in the long run S; the
     reading that ended the gap then pulls the centre by cov/var and narrows the spread (the Ornstein-Uhlenbeck bridge;
@@ -134,7 +140,7 @@ def bridge(
     remembered = np.sqrt(1 - (behind / still) ** 2)
     miss = end_value - float(np.interp(total, plan.band.ages_s, plan.raw_centre))
     centre = np.interp(age, plan.band.ages_s, plan.raw_centre) + (ahead / whole) ** 2 * remembered * miss
-    value = requantise(np.clip(centre, signal.low, signal.high), signal.resolution)
+    value = requantise(np.clip(centre, signal.low, signal.high), step)
     half = np.maximum(1 / np.sqrt(1 / ahead**2 + 1 / behind**2 - 1 / still**2), signal.resolution / 2)
     allowed = np.maximum(signal.tolerance.absolute, signal.tolerance.relative * np.abs(value))
     confidence = 1 - np.exp(-np.log(10) * allowed / half)
