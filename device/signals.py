@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import lru_cache
 
 
 class Kind(StrEnum):
@@ -125,7 +125,7 @@ _PART_REGIONS = {"zyg": "cheek", "corr": "brow", "pulse": "finger"}
 _PART = re.compile(r"[A-Za-z0-9_]{0,32}")
 
 
-@cache
+@lru_cache(4096)  # ids come from devices
 def channel(channel_id: str) -> Channel | None:
     """The channel of that id, or None where no signal row matches (an unknown sensor)."""
     signal_id, _, part = channel_id.partition(".")
@@ -135,7 +135,7 @@ def channel(channel_id: str) -> Channel | None:
     return Channel(channel_id, row, part)
 
 
-@cache
+@lru_cache(4096)
 def channel_of_column(column: str) -> Channel | None:
     """The channel that a recording's column carries, or None where the column has no signal row."""
     for row in _ROWS:

@@ -24,7 +24,7 @@ from device.cloud import enrol_local, reported_properties
 from device.hub.settings import AMQPS_PORT, HTTPS_PORT, MQTT_PORT
 from device.recording import read_recording
 from everbeat import wiring
-from everbeat.patients import card_of
+from everbeat.patients import DEMO_PREFIX, card_of
 from everbeat.report import Probe, Report
 from everbeat.settings import Settings
 from everbeat.supervisor import Job, Supervisor
@@ -66,12 +66,13 @@ def run(settings: Settings, plan: DemoPlan, say: Say) -> Report | None:
     try:
         _start_redis(settings, supervisor)
         admit(settings, plan.card)
+        before = wiring.counters(settings, plan.card.id)
         for job in jobs(settings, plan):
             supervisor.start(job)
         url = f"http://127.0.0.1:{plan.port}/patient/{plan.card.id}"
         _wait_for(lambda: _answers(url), "the web page", supervisor, stopped, say)
         say(f"[bold]The twin is alive:[/bold] {url}   (Ctrl-C stops it; logs in {settings.state / 'logs'})")
-        return _watch(settings, plan, supervisor, stopped, say)
+        return _watch(settings, plan, supervisor, before, stopped, say)
     except StoreDown as error:
         raise DemoFailed(str(error)) from error
     finally:
@@ -83,7 +84,8 @@ def jobs(settings: Settings, plan: DemoPlan) -> Iterator[Job]:
     everbeat = (sys.executable, "-m", "everbeat.cli")
     if settings.local_hub:
         yield Job("hub", (*everbeat, "hub"))
-    yield Job("engine", (*everbeat, "engine", "--shard", "s0"))
+    for i in range(settings.shards):
+        yield Job("engine" if i == 0 else f"engine-s{i}", (*everbeat, "engine", "--shard", f"s{i}"))
     yield Job("ingest", (*everbeat, "ingest"))
     yield Job("downlink", (*everbeat, "downlink"))
     yield Job("web", (*everbeat, "web", "--port", str(plan.port)))
@@ -113,7 +115,7 @@ def _start_redis(settings: Settings, supervisor: Supervisor) -> None:
 def admit(settings: Settings, card: PatientCard) -> None:
     """The patient, her device with its certificate, and the local hub's knowledge of it. May be repeated.
 
-    Whoever was in the demo before is released: a device that no longer sends is no reason for an alarm.
+    Whoever was in a demo before is released: a device that no longer sends is no reason for an alarm.
     """
     wiring.engine_identity(settings)
     identity = wiring.device_identity(settings, card.device)
@@ -122,17 +124,22 @@ def admit(settings: Settings, card: PatientCard) -> None:
         enrol_local(settings.hub, identity)
     store, now_ms = wiring.patient_store(settings), wall_clock_ms()
     for other in store.cards():
-        if other.id != card.id:
+        if other.id != card.id and other.id.startswith(DEMO_PREFIX):
             store.release(other.device, other.id, now_ms)
     store.admit(card)
     store.assign(card.device, card.id, now_ms)
 
 
 def _watch(
-    settings: Settings, plan: DemoPlan, supervisor: Supervisor, stopped: Callable[[], bool], say: Say
+    settings: Settings,
+    plan: DemoPlan,
+    supervisor: Supervisor,
+    before: dict[str, int],
+    stopped: Callable[[], bool],
+    say: Say,
 ) -> Report | None:
     """Look after the processes until the end; measure, where a report is asked for."""
-    probe = Probe(plan.port, plan.card.id) if plan.report else None
+    probe = Probe(plan.port, plan.card.id, before) if plan.report else None
     if probe:
         probe.start()
     end_s = time.monotonic() + plan.duration_s if plan.duration_s else None

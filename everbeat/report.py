@@ -46,14 +46,15 @@ class Report:
 class Probe:
     """A viewer that measures. One thread of the socket library calls the handlers."""
 
-    def __init__(self, port: int, patient: str) -> None:
+    def __init__(self, port: int, patient: str, before: dict[str, int]) -> None:
+        """`before`: the shard's counters before the run; they go on over runs."""
+        self._before = before
         self._url = f"http://127.0.0.1:{port}"
         self._patient = patient
         self._client = socketio.Client(reconnection=True, reconnection_delay=0.5, logger=False)
         self._lock = threading.Lock()
         self._latencies_ms: list[float] = []
         self._newest_frame_s = 0.0
-        self._first: dict[str, int] | None = None
         self._counters: dict[str, int] = {}
         self._shown = 0
         self._client.on("status", self._status, namespace=SOCKET_NAMESPACE)
@@ -82,14 +83,15 @@ class Probe:
         """Everything together. `sent` is what the device reported last."""
         with self._lock:
             latencies = np.array(self._latencies_ms or [np.nan])
-            stored = self._counters.get("stored", 0)
+            count = {name: n - self._before.get(name, 0) for name, n in self._counters.items()}
+            stored = count.get("stored", 0)
             quantiles = {f"p{q}": round(float(np.percentile(latencies, q)), 1) for q in (50, 95, 99)}
             return Report(
                 readings_sent=int(sent["readings_sent"]),
                 readings_stored=stored,
                 samples_shown=self._shown,
-                duplicates=self._counters.get("duplicates", 0),
-                refused=self._counters.get("refused", 0),
+                duplicates=count.get("duplicates", 0),
+                refused=count.get("refused", 0),
                 lost=_lost(sent, stored),
                 spooled=int(sent.get("spooled", 0)),
                 end_to_end_ms=quantiles,
@@ -114,7 +116,6 @@ class Probe:
 
 
 def _lost(sent: dict[str, Any], stored: int) -> int:
-    """What the device gave up, or sent in this boot beyond what is stored; what waits in its spool is not lost."""
+    """What the device gave up, or sent in this boot beyond what was stored in this run."""
     given_up = int(sent.get("dropped_readings", 0)) + int(sent.get("unsealed_readings", 0))
-    missing = 0 if sent.get("spooled") else int(sent["readings_sent"]) - stored
-    return max(given_up, missing, 0)
+    return max(given_up, int(sent["readings_sent"]) - stored, 0)

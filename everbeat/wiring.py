@@ -28,6 +28,7 @@ from security.identity import (
 )
 from security.keys import MasterKey
 from twin_engine.store.connection import connect
+from twin_engine.store.keys import shard_of
 from twin_engine.store.orders import OrderQueue
 from twin_engine.store.patients import PatientStore
 from twin_engine.store.raw import RawSink
@@ -109,6 +110,12 @@ def shard_store(settings: Settings, shard: str) -> tuple[ShardStore, MasterKey]:
     """A shard for its engine."""
     keys = vault(settings, "engine")
     return ShardStore(keys.client, keys, shard), keys.master
+
+
+def counters(settings: Settings, patient: str) -> dict[str, int]:
+    """The counters of a patient's shard."""
+    keys = vault(settings, "keeper")
+    return ShardStore(keys.client, keys, shard_of(patient, settings.shards)).cursor().counts
 
 
 def feed(settings: Settings) -> RedisFeed:

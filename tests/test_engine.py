@@ -283,6 +283,62 @@ def test_an_owner_whose_token_is_old_writes_nothing(ward: Ward) -> None:
     assert new.cursor().id == "1-0"
 
 
+def test_a_record_that_trips_the_fold_stops_neither_the_shard_nor_the_clock(ward: Ward, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from twin_engine import pipeline
+
+    true_fold = pipeline.fold
+
+    def fold(twin, message, forecaster):  # type: ignore[no-untyped-def]
+        if getattr(message, "frame_ms", 0) and message.channels[0].values[0] == 6.66:
+            raise MemoryError("as a hostile frame might")
+        return true_fold(twin, message, forecaster)
+
+    monkeypatch.setattr(pipeline, "fold", fold)
+    stop = ward.engine()
+    ward.connect_device()
+    ward.send(ward.frame(8, value=6.66), ward.frame(8))
+    assert ward.wait_for("refused", 1)["stored"] == 16
+    letter = ward.keeper.xrange(keys.dead("s0"))[0][1]
+    assert letter[b"reason"] == b"fault"
+    stop.set()
+
+
+def test_a_device_assigned_to_an_unknown_patient_is_refused_and_the_shard_goes_on(ward: Ward) -> None:
+    stop = ward.engine()
+    ward.connect_device()
+    PatientStore(ward.keeper, Vault(ward.keeper, ward.master), 1).assign("dev-9", "p-nobody", 0)
+    ward.wait_for("refused", 1)
+    ward.send(ward.frame(8))
+    ward.wait_for("stored", 8)
+    stop.set()
+
+
+def test_once_a_patients_key_is_destroyed_nothing_of_her_opens_and_the_others_go_on(ward: Ward) -> None:
+    stop = ward.engine()
+    ward.connect_device()
+    ward.send(ward.frame(8))
+    ward.wait_for("stored", 8)
+    stop.set()
+    ward.threads[-1].join(5)
+    PatientStore(ward.keeper, Vault(ward.keeper, ward.master), 1).admit(PatientCard("p-2", "X", 1, "B", ""))
+    ward.keeper.delete(keys.data_key(PATIENT))
+    assert ward.store().sessions() == {}, "session secrets are sealed under her key too"
+    web = connect(ward.files.login("web"))
+    assert [card.id for card in RedisFeed(web, Vault(web, ward.master), 1).patients()] == ["p-2"]
+    ward.engine()
+    ward.send(ward.frame(8))
+    ward.wait_for("refused", 1)
+
+
+def test_a_command_that_nobody_took_in_time_is_not_carried_out_later(ward: Ward, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from twin_engine.store import orders
+
+    ward.feed.command(DEVICE, "sensor", {"signal": "gsr", "connected": False})
+    monkeypatch.setattr(orders, "COMMAND_LIFE_S", -1)
+    assert not [o for o in ward.orders.take(200) if o.kind == "method"]
+    assert ward.keeper.xlen(keys.ORDERS) == 0
+
+
 def test_a_command_goes_down_once_and_its_answer_becomes_part_of_the_story(ward: Ward) -> None:
     stop = ward.engine()
     ward.connect_device()

@@ -41,12 +41,22 @@ def test_readings_fall_into_runs_without_a_gap_inside() -> None:
 def test_due_times_lie_in_the_gap_one_period_apart(start: int, length: int, period: int) -> None:
     length = min(length, 1000 * period)
     times = gaps.grid_between(start, start + length, period)
+    after = gaps.grid_between(start, start + length, period, start + length // 2)
+    assert after.tolist() == [t for t in times.tolist() if t > start + length // 2]
     assert all(start < t <= start + length for t in times)
     assert len(times) == length // period
     assert (np.diff(times) == period).all()
 
 
 def test_the_period_is_learnt_from_the_readings_whatever_the_nominal_one() -> None:
-    steps = gaps.learn_steps(np.empty(0, np.int64), np.arange(0, 100, 10, dtype=np.int64), None)
-    assert gaps.period_of(steps, 999) == 10
+    steps = gaps.learn_steps(np.empty(0, np.int64), np.arange(0, 100_000, 10_000, dtype=np.int64), None)
+    assert gaps.period_of(steps, 999) == 10_000
     assert gaps.period_of(np.empty(0, np.int64), 999) == 999
+
+
+def test_a_gap_of_years_or_a_megahertz_costs_no_more_than_ten_minutes() -> None:
+    years_us = 56 * 365 * 86_400_000_000
+    times = gaps.grid_between(0, years_us, 10_000)
+    assert len(times) == gaps.MAX_DUE
+    assert times[-1] == years_us
+    assert gaps.period_of(np.ones(5, np.int64), 999) == gaps.MIN_PERIOD_US

@@ -20,7 +20,7 @@ from twin_engine.messages import (
     Tick,
 )
 from twin_engine.model import Generator
-from twin_engine.twin import Twin, fold, status
+from twin_engine.twin import MAX_CHANNELS, Twin, fold, status
 
 T0 = 1_760_000_000_000_000  # µs
 GSR = "gsr_uS"
@@ -180,6 +180,60 @@ def test_an_implausible_reading_stays_visible_and_is_marked_with_the_twins_own_e
     assert doubtful.values.tolist() == [-7.0]
     assert 3.0 < doubtful.lower[0] < doubtful.upper[0] < 5.0
     assert doubtful.confidence[0] == 0.0
+
+
+def test_a_heart_rate_of_nought_raises_an_alarm_and_is_never_revised_away(story: Story) -> None:
+    seconds = np.arange(0, 40)
+    rates = np.full(40, 72.0)
+    for start in range(0, 40, 2):
+        block = ChannelReadings("hr_bpm", T0 + seconds[start : start + 2] * 10**6, rates[start : start + 2])
+        story.tell(Readings("dev", (block,), at(start + 2) // 1000))
+        story.tell(Tick(at(start + 2)))
+    for start in range(40, 60, 2):
+        times = T0 + np.array([start, start + 1], np.int64) * 10**6
+        story.tell(Readings("dev", (ChannelReadings("hr_bpm", times, np.zeros(2)),), at(start + 2) // 1000))
+        for quarter in range(8):
+            story.tell(Tick(at(start + 2 + quarter / 4)))
+    assert story.events.count("quarantined") == 1
+    assert "gap-opened" not in story.events, "readings do come"
+    back = ChannelReadings("hr_bpm", np.array([at(60), at(61)], np.int64), np.array([71.0, 72.0]))
+    made = story.tell(Readings("dev", (back,), at(62) // 1000))
+    assert not any(((s.times_us >= at(40)) & (s.times_us < at(60))).any() for s in made.revisions)
+    late = ChannelReadings("hr_bpm", np.array([at(61.5)], np.int64), np.array([0.0]))
+    made = story.tell(Readings("dev", (late,), at(62) // 1000, live=False))
+    assert (made.revisions[0].provenance == (Provenance.QUARANTINED | REVISED)).all()
+
+
+def test_a_device_whose_clock_is_four_seconds_slow_is_not_taken_for_silent(story: Story) -> None:
+    for second in np.arange(0.0, 60.0, 2.0):
+        story.tell(Tick(at(second + 6.0)))
+        story.tell(frame(second, second + 2.0))
+        for quarter in range(8):
+            story.tell(Tick(at(second + 6.0 + quarter / 4)))
+    assert not len(story.shown(GSR, Provenance.SYNTHESISED))
+    assert story.twin.view_lag_s > 8, "the page waits for it"
+
+
+def test_signs_of_life_without_readings_do_not_slow_the_devices_beat(story: Story) -> None:
+    story.live(0, 20)
+    for second in (30, 40, 50):
+        story.tell(Readings("dev", (), at(second) // 1000))
+    assert story.twin.device.frame_interval_us == 2_000_000
+
+
+def test_a_device_that_invents_channels_gets_no_more_than_a_fair_share(story: Story) -> None:
+    blocks = tuple(
+        ChannelReadings(f"hr_bpm.x{i}", np.array([at(0)], np.int64), np.array([70.0])) for i in range(MAX_CHANNELS + 9)
+    )
+    story.tell(Readings("dev", blocks, at(1) // 1000))
+    assert len(story.twin.channels) == MAX_CHANNELS
+
+
+def test_a_reading_of_years_ago_costs_no_more_than_a_long_gap(story: Story) -> None:
+    old = ChannelReadings(GSR, np.array([1], np.int64), np.array([4.0]))
+    story.tell(Readings("dev", (old,), 1))
+    story.live(0, 4)
+    assert len(story.shown(GSR, Provenance.MEASURED))
 
 
 def test_an_alarming_but_possible_value_is_never_quarantined(story: Story) -> None:

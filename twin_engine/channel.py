@@ -10,6 +10,7 @@ import itertools
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from security.threats import Window as Judged
 from security.threats.plausible import PLAUSIBLE
@@ -59,13 +60,14 @@ def _trust(
     last_us = -1 if state.last_us is None else state.last_us
     late, new = times_us <= last_us, times_us > last_us
     if late.any():
-        made.revise(_measured(state.id, times_us[late], values[late], revised=True))
+        for start, end in gaps.unbroken_runs(times_us[late], state.period_us):
+            made.revise(_measured(state.id, times_us[late][start:end], values[late][start:end], revised=True))
         state = replace(state, window=state.window.add(times_us[late], values[late]))
     times_us, values = times_us[new], values[new]
     steps_us = gaps.learn_steps(state.steps_us, times_us, state.last_us)
     for start, end in gaps.unbroken_runs(times_us, gaps.period_of(steps_us, state.period_us)):
         run = slice(start, end)
-        state = _close(state, int(times_us[start]), float(values[start]), near, made)
+        state = _close(state, int(times_us[start]), float(values[start]), near, live, made)
         state = _measure(state, times_us[run], values[run], near, live, made)
     return state
 
@@ -109,22 +111,31 @@ def _distrust(
     state: ChannelState, times_us: Times, values: Floats, near: Surroundings, live: bool, made: Made
 ) -> ChannelState:
     """Readings that the sensor can't have meant: kept visible, marked, with the twin's own estimate as bounds."""
-    if not live:
-        return state
     unknown = np.full(len(times_us), np.nan)
     lower, upper, sure = unknown, unknown.copy(), np.zeros(len(times_us))
     if state.last_us is not None:
         state = state if state.plan else open_gap(state, near)
         state = reach(state, int(times_us[-1]), near)
         _, lower, upper, _ = current_plan(state).band.at((times_us - (state.last_us or 0)) / 1e6)
-        if near.at_ticks:
-            state = replace(state, gap_shown_us=np.concatenate((state.gap_shown_us, times_us)))
-    marks = np.full(len(times_us), Provenance.QUARANTINED, np.uint8)
-    return made.show(state, Samples(state.id, times_us, values, lower, upper, sure, marks))
+        state = replace(state, doubted_us=np.concatenate((state.doubted_us, times_us))[-gaps.MAX_DUE :])
+    marks = np.full(len(times_us), Provenance.QUARANTINED | (0 if live else REVISED), np.uint8)
+    doubtful = Samples(state.id, times_us, values, lower, upper, sure, marks)
+    if not live:
+        made.revise(doubtful)
+        return state
+    if state.shown is None or state.shown.provenance != Provenance.QUARANTINED:
+        signal = state.row.signal
+        text = f"{state.row.label}: {values[0]:g} {signal.unit} is outside {signal.low:g} to {signal.high:g}"
+        made.tell(int(times_us[0]), "quarantined", "alarm", f"{text}; shown as it came, marked as distrusted")
+    return made.show(state, doubtful)
 
 
-def _close(state: ChannelState, time_us: int, value: float, near: Surroundings, made: Made) -> ChannelState:
-    """A reading after silence: fill what was never shown, then revise the gap from both sides."""
+def _close(state: ChannelState, time_us: int, value: float, near: Surroundings, live: bool, made: Made) -> ChannelState:
+    """A reading after silence: fill what was never shown, then revise the gap from both sides.
+
+    Quarantined readings of the gap stay as they were shown. Backfill closes a stretch of the past; that the sensor
+    speaks again is told by its first live reading.
+    """
     if state.last_us is None:
         return state
     if state.plan is None:
@@ -137,18 +148,30 @@ def _close(state: ChannelState, time_us: int, value: float, near: Surroundings, 
     start_us, plan = state.last_us or 0, current_plan(state)
     inside = state.gap_shown_us if near.at_ticks else gaps.grid_between(
         start_us, time_us - state.period_us // 2, state.period_us)  # fmt: skip
-    inside = inside[(inside > start_us) & (inside < time_us)][:100_000]
+    inside = inside[(inside > start_us) & (inside < time_us) & ~_near(inside, state.doubted_us, state.period_us // 2)]
     if len(inside):
         made.revise(bridge(state.id, plan, start_us, time_us, value, inside, state.row.signal, state.step))
-    if state.announced:
+    if live and state.announced:
         seconds = (time_us - start_us) / 1e6
         made.tell(time_us, "gap-closed", "info", f"{state.row.label}: measured again after {seconds:.1f} s; revised")
-    return replace(state, plan=None, announced=False, gap_shown_us=np.empty(0, np.int64))
+    nothing = np.empty(0, np.int64)
+    told = state.announced and not live
+    return replace(state, plan=None, announced=told, gap_shown_us=nothing, doubted_us=nothing)
 
 
 def _measured(channel_id: str, times_us: Times, values: Floats, revised: bool = False) -> Samples:
     marks = np.full(len(times_us), Provenance.MEASURED | (REVISED * revised), np.uint8)
     return Samples(channel_id, times_us, values, values, values, np.ones(len(times_us)), marks)
+
+
+def _near(times_us: Times, others_us: Times, within_us: int) -> npt.NDArray[np.bool_]:
+    """Which of `times_us` (N,) lie within a distance of one of `others_us` (M,), which are sorted."""
+    if not len(others_us):
+        return np.zeros(len(times_us), np.bool_)
+    right = np.searchsorted(others_us, times_us).clip(0, len(others_us) - 1)
+    left = (right - 1).clip(0)
+    distance = np.minimum(np.abs(others_us[right] - times_us), np.abs(others_us[left] - times_us))
+    return np.asarray(distance <= within_us)
 
 
 def _runs(mask: np.ndarray) -> list[tuple[int, int]]:

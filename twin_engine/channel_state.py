@@ -59,6 +59,7 @@ class ChannelState:
     emitted_us: int = -1  # samples were shown up to here
     plan: Plan | None = None  # set while a gap is open
     gap_shown_us: Times = field(default_factory=lambda: np.empty(0, np.int64))  # offline only: times shown in this gap
+    doubted_us: Times = field(default_factory=lambda: np.empty(0, np.int64))  # quarantined readings of this gap
     announced: bool = False  # the gap was told to people
     shown: Shown | None = None
 

@@ -16,6 +16,8 @@ from twin_engine.messages import Times
 BETWEEN_PERIODS = 1.5
 OPEN_AFTER = 2.0
 ON_GRID = 0.05  # a time within 5 % of a whole period after the last reading is where a reading was due
+MAX_DUE = 60_000  # ten minutes at 100 Hz
+MIN_PERIOD_US = 200  # nothing is sampled faster than 5 kHz
 _HISTORY = 64
 
 
@@ -41,10 +43,15 @@ def unbroken_runs(times_us: Times, period_us: float) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges)) if len(times_us) else []
 
 
-def grid_between(start_us: int, end_us: int, period_us: int) -> Times:
-    """The times in (start, end] at which readings were due, counted from `start`, on whole periods."""
-    count = max(0, (end_us - start_us) // period_us)
-    return start_us + period_us * np.arange(1, count + 1, dtype=np.int64)
+def grid_between(start_us: int, end_us: int, period_us: int, after_us: int | None = None) -> Times:
+    """The times in (start, end] at which readings were due, on whole periods from `start`, and later than `after_us`.
+
+    At most MAX_DUE of them, the newest: a gap of years, or a device that claims a megahertz, costs no more.
+    """
+    last = (end_us - start_us) // period_us
+    first = 1 if after_us is None else max(1, (after_us - start_us) // period_us + 1)
+    first = max(first, last - MAX_DUE + 1)
+    return start_us + period_us * np.arange(first, last + 1, dtype=np.int64)
 
 
 def learn_steps(steps_us: Times, new_times_us: Times, last_us: int | None) -> Times:
@@ -56,4 +63,4 @@ def learn_steps(steps_us: Times, new_times_us: Times, last_us: int | None) -> Ti
 
 def period_of(steps_us: Times, nominal_us: int) -> int:
     """The channel's period: the median recent step, or the signal's nominal one before any is known."""
-    return int(np.median(steps_us)) if len(steps_us) else nominal_us
+    return max(MIN_PERIOD_US, int(np.median(steps_us))) if len(steps_us) else nominal_us

@@ -50,6 +50,7 @@ class _Run:
         self.columns = list(self.recording.columns.values())
         self.by_channel = {column.channel.id: column for column in self.columns}
         self.last_us: dict[str, int] = {}
+        self.begun: set[str] = set()
 
     def lines(self, progress: Callable[[float], None]) -> Iterator[str]:
         """The output's rows, in the file's order."""
@@ -114,6 +115,10 @@ class _Run:
                 cells = [text, *cells[1:]]
             elif text:
                 cells = [text, text, text, "", "1", "measured", ""]
+            elif not cells and column.channel.id not in self.begun:
+                cells = ["", "", "", "", "0", "withheld", ""]  # nothing is known before a first reading
+            if text:
+                self.begun.add(column.channel.id)
             if cells:
                 yield self._line(column, row, cells)
 

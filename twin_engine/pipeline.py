@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from security.identity import EngineIdentity, Trust
 from security.keys import MasterKey
 from security.replay import Fragmented
 from twin_engine import codec
-from twin_engine.align import ClockOffset, readings_of
+from twin_engine.align import DeviceClock, readings_of, split_by_patient
 from twin_engine.messages import (
     Assigned,
     CommandResult,
@@ -48,7 +49,6 @@ STATUS_MS = 1000
 RENEW_MS = 1500
 TRIM_MS = 60_000
 _FULL_READ = 500
-_Cannot = (Rejected, FrameError, Fragmented, ValueError, ArithmeticError)  # deterministic: the same record fails again
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class _Story:
 
 
 class Engine:
-    """The one owner of a shard. `clock_ms` is the wall clock (UTC)."""
+    """The one owner of a shard. `clock_ms` is the wall clock (UTC); what is due when goes by `steady_s`."""
 
     def __init__(
         self,
@@ -72,10 +72,11 @@ class Engine:
         identity: EngineIdentity,
         master: MasterKey,
         clock_ms: Callable[[], int],
+        steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._forecaster = store, forecaster
         self._trust, self._identity, self._master = trust, identity, master
-        self._clock_ms = clock_ms
+        self._clock_ms, self._steady_s = clock_ms, steady_s
         self._twins: dict[str, Twin] = {}
         self._due_ms: dict[str, int] = {}
 
@@ -100,12 +101,12 @@ class Engine:
         """Everything as the last commit left it."""
         at = self._store.cursor()
         self._cursor, self._tick_us, self._counts = at.id, at.tick_us, dict(at.counts)
-        self._gate = Gate(self._trust, self._master, self._store.sessions())
+        self._gate = Gate(self._trust, self._store.sessions())
         self._recipients = Recipients(self._master, self._identity, self._store.recipients())
         self._assignments = {d: Assignments.from_json(t) for d, t in self._store.assignments().items()}
-        self._offsets: dict[str, ClockOffset] = {}
+        self._clocks: dict[str, DeviceClock] = {}
         patients = {a.patient for device in self._assignments.values() for a in device.history}
-        self._twins = {patient: self._stored_twin(patient) for patient in patients}
+        self._twins = {patient: self._stored_twin(patient) for patient in patients if self._store.is_readable(patient)}
         log.info("owner of shard %s from %s: %d twins", self._store.shard, self._cursor, len(self._twins))
 
     def _stored_twin(self, patient: str) -> Twin:
@@ -124,7 +125,7 @@ class Engine:
     def _round(self) -> None:
         """Read, fold, tick, commit."""
         self._chores()
-        wait_ms = max(1, self._due_ms["tick"] - self._clock_ms())
+        wait_ms = max(1, self._due_ms.get("tick", 0) - self._now_ms())
         records = self._store.read(self._cursor, min(TICK_MS, wait_ms))
         work = Commit(self._cursor, self._tick_us)
         stories: dict[str, _Story] = {}
@@ -132,37 +133,41 @@ class Engine:
             self._record(record, fields, record_id, work, stories)
             self._cursor = work.cursor = record_id
         now_ms = self._clock_ms()
-        if now_ms >= self._due_ms["tick"] and len(records) < _FULL_READ:
-            self._due_ms["tick"] = now_ms + TICK_MS
+        if self._is_due("tick", TICK_MS) and len(records) < _FULL_READ:
             self._tick(now_ms, work, stories)
         self._commit(work, stories, now_ms, bool(records))
 
     def _chores(self) -> None:
-        """What is done now and then, by the wall clock."""
-        now_ms = self._clock_ms()
-        for name in ("tick", "status", "renew", "trim"):
-            self._due_ms.setdefault(name, now_ms)
-        if now_ms >= self._due_ms["renew"]:
+        """What is done now and then."""
+        if self._is_due("renew", RENEW_MS):
             self._store.renew()
-            self._due_ms["renew"] = now_ms + RENEW_MS
-        if now_ms >= self._due_ms["trim"]:
-            self._store.trim(now_ms, self._cursor)
-            self._due_ms["trim"] = now_ms + TRIM_MS
+        if self._is_due("trim", TRIM_MS):
+            self._store.trim(self._clock_ms(), self._cursor)
+
+    def _is_due(self, name: str, every_ms: int) -> bool:
+        """Whether it is time for something; if so, sets its next time. A wall clock that jumps changes nothing here."""
+        now_ms = self._now_ms()
+        if now_ms < self._due_ms.setdefault(name, now_ms):
+            return False
+        self._due_ms[name] = now_ms + every_ms
+        return True
+
+    def _now_ms(self) -> int:
+        return int(self._steady_s() * 1000)
 
     def _commit(self, work: Commit, stories: dict[str, _Story], now_ms: int, had_records: bool) -> None:
         """Everything of this round in one transaction; nothing, where there is nothing to say."""
-        beat = now_ms >= self._due_ms["status"]
-        if beat:
-            self._due_ms["status"] = now_ms + STATUS_MS
+        beat = self._is_due("status", STATUS_MS)
         made = any(story.changed for story in stories.values())
         if not (had_records or made or beat or work.orders):
             return
-        work.sessions, touched = self._gate.take_changed()
+        for device, sid in self._gate.take_outdated():
+            work.orders.append(Order(device, "receipt", sid.hex(), {}))
+        frozen, touched = self._gate.take_changed()
+        work.sessions = {name: (self._owner(name), session) for name, session in frozen.items()}
         for session in touched:
             receipt = session.opener.make_receipt(session.seen.upto, session.seen.extra, now_ms)
             work.orders.append(Order(session.opener.device, "receipt", session.opener.sid.hex(), receipt))
-            if not len(session.seen) and (outdated := self._gate.outdated(session)):
-                work.orders.append(Order(session.opener.device, "receipt", outdated.hex(), {}))
         patients = set(stories) | (self._present() if beat else set())
         work.twins = [self._write(patient, stories.get(patient), now_ms) for patient in sorted(patients)]
         work.counts = dict(self._counts)
@@ -202,13 +207,13 @@ class Engine:
             if record is None:
                 raise FrameError("expected an event, assignment or answer, got another kind of record; left out")
             self._take(record, work, stories)
-        except _Cannot as error:
-            reason = error.reason if isinstance(error, Rejected) else "malformed"
+        except Exception as error:  # noqa: BLE001 - the edge: whatever one record does, the shard must go on
+            reason = _reason(error)
             self._count("refused", 1)
             work.dead.append(DeadLetter(record_id, device, reason, str(error), fields.get(b"body", b"")))
             log.warning("refused a message of %s (%s): %s", device, reason, error)
             patient = self._assignments.get(device, Assignments()).current
-            if patient is not None:
+            if patient in self._twins:
                 self._fold(patient, Refused(device, reason, _told(device, reason, error), self._clock_ms()), stories)
 
     def _take(self, record: RawRecord, work: Commit, stories: dict[str, _Story]) -> None:
@@ -224,7 +229,7 @@ class Engine:
                 self._assign(record, work, stories)
             case RawAnswer():
                 patient = self._assignments.get(record.device, Assignments()).current
-                if patient is not None:
+                if patient in self._twins:
                     answer = CommandResult(record.device, record.name, record.payload, record.status, record.t_ms)
                     self._fold(patient, answer, stories)
 
@@ -235,22 +240,23 @@ class Engine:
         readings = sum(c is not None for block in frame.blocks for c in block.counts)
         self._count("stored", readings)
         self._count("frames", 1)
-        live = is_live(proven.session)
-        offset = self._offsets.get(record.device, ClockOffset())
-        if live:
-            offset = self._offsets[record.device] = offset.learn(frame.epoch, frame.device_time_ms, record.enqueued_ms)
-        live = live and offset.is_live(frame.device_time_ms, record.enqueued_ms)
-        patient = self._assignments.get(record.device, Assignments()).patient_at(
-            frame.device_time_ms + offset.offset_ms
-        )
-        if patient is None:
-            self._count("unassigned", readings)
-            return
-        self._fold(patient, readings_of(record.device, frame, offset.offset_ms, live), stories)
-        stories[patient].frame_ms = max(stories[patient].frame_ms, frame.device_time_ms if live else 0)
+        clock = self._clocks.get(record.device, DeviceClock())
+        if is_live(proven.session):
+            clock = self._clocks[record.device] = clock.learn(frame.epoch, frame.device_time_ms, record.enqueued_ms)
+        live = is_live(proven.session) and clock.is_live(frame.device_time_ms, record.enqueued_ms)
+        offset_ms = clock.corrected_ms(frame.device_time_ms, record.enqueued_ms) - frame.device_time_ms
+        whole = readings_of(record.device, frame, offset_ms, live)
+        for patient, part in split_by_patient(whole, self._assignments.get(record.device, Assignments())).items():
+            if patient is None or patient not in self._twins:
+                self._count("unassigned", sum(len(block.values) for block in part.channels))
+                continue
+            self._fold(patient, part, stories)
+            stories[patient].frame_ms = max(stories[patient].frame_ms, frame.device_time_ms if live else 0)
 
     def _assign(self, record: RawAssignment, work: Commit, stories: dict[str, _Story]) -> None:
         """A device gets a patient, and with her a key to seal to; or it is released."""
+        if record.patient and not self._store.is_readable(record.patient):
+            raise ValueError(f"expected an admitted patient, got {record.patient!r}; the assignment was refused")
         before = self._assignments.get(record.device, Assignments())
         history = before.assign(record.patient, record.t_ms) if record.patient else before.release(record.t_ms)
         self._assignments[record.device] = history
@@ -272,14 +278,21 @@ class Engine:
         """Time passes for every twin; keys that grow old are replaced."""
         self._tick_us = work.tick_us = max(self._tick_us, now_ms * 1000)
         for patient in sorted(self._present()):
-            self._fold(patient, Tick(self._tick_us), stories)
+            try:
+                self._fold(patient, Tick(self._tick_us), stories)
+            except Exception:
+                log.exception("no time passes for the twin of %s: a fault; the others go on", patient)
         for device in self._recipients.due(now_ms):
             if self._assignments.get(device, Assignments()).current is not None:
                 self._hand_out_key(device, work)
 
+    def _owner(self, session: bytes) -> str:
+        """The patient under whose key a session is put to rest: she for whom its device was given its key."""
+        return self._assignments[session.split(b"|")[0].decode()].history[-1].patient
+
     def _present(self) -> set[str]:
         """Patients for whom a device speaks now; for the others no time passes."""
-        return {a.current for a in self._assignments.values() if a.current is not None}
+        return {a.current for a in self._assignments.values() if a.current is not None} & self._twins.keys()
 
     def _fold(self, patient: str, message: Message, stories: dict[str, _Story]) -> None:
         story = stories.setdefault(patient, _Story())
@@ -305,6 +318,16 @@ def _event_json(event: Event) -> dict[str, Any]:
 
 def _is_open_record(body: bytes) -> bool:
     return parse_header(body).is_open
+
+
+def _reason(error: Exception) -> str:
+    """A short code. What is no fault of the message is one of ours, and shows its traceback in the log."""
+    if isinstance(error, Rejected):
+        return error.reason
+    if isinstance(error, (FrameError, Fragmented, ValueError)):
+        return "malformed"
+    log.exception("a record could not be folded")
+    return "fault"
 
 
 def _told(device: str, reason: str, error: Exception) -> str:

@@ -1,7 +1,7 @@
 """The gate: a sealed envelope comes in, a proven frame goes out, once. Open, prove, then deduplicate.
 
 The order matters: a message that fails its proof is refused before its sequence number is looked at, so that a forged
-message never displaces the true one. Sessions survive restarts (wrapped, in the shard's store) together with the
+message never displaces the true one. Sessions survive restarts (sealed, in the shard's store) together with the
 sequence numbers they have seen.
 """
 
@@ -17,11 +17,9 @@ from device.frame import Frame, FrameError, decode
 from security.envelope import Lane, Opener, accept_open_record, parse_header
 from security.errors import Rejected
 from security.identity import Trust
-from security.keys import MasterKey
 from security.log import ciphertext_hash, record_leaf
 from security.replay import IntervalSet
 
-_CONTEXT = b"session|"
 KEPT_RECEIPTS = 3  # sessions of one lane whose receipts stay in the device's twin (32 KiB there)
 
 
@@ -46,11 +44,12 @@ class Proven:
 class Gate:
     """All sessions of a shard, by device and session id: a device can neither use nor occupy another one's."""
 
-    def __init__(self, trust: Trust, master: MasterKey, stored: dict[bytes, bytes]) -> None:
+    def __init__(self, trust: Trust, stored: dict[bytes, bytes]) -> None:
+        """`stored`: name -> session as :meth:`take_changed` gave it."""
         self._trust = trust
-        self._master = master
-        self._sessions = {name: _thaw(master, name, blob) for name, blob in stored.items()}
+        self._sessions = {name: _thaw(blob) for name, blob in stored.items()}
         self._changed: set[bytes] = set()
+        self._outdated: list[tuple[str, bytes]] = []
 
     def check(
         self,
@@ -89,18 +88,26 @@ class Gate:
         return Proven(session, seq, frame, _leaf(record_id, session, seq, body))
 
     def take_changed(self) -> tuple[dict[bytes, bytes], list[Session]]:
-        """(name -> wrapped session, the sessions) to be stored with the next commit; they count as stored from here."""
+        """(name -> session with its keys, the sessions) to be sealed and stored with the next commit."""
         sessions = [self._sessions[name] for name in self._changed]
-        out = {name: _freeze(self._master, name, self._sessions[name]) for name in self._changed}
+        out = {name: _freeze(self._sessions[name]) for name in self._changed}
         self._changed.clear()
         return out, sessions
 
-    def outdated(self, opened: Session) -> bytes | None:
-        """The sid whose receipts nobody needs any more now that `opened` is there, if there is one."""
-        same = (opened.opener.device, opened.opener.lane)
-        alike = [s.opener for s in self._sessions.values() if (s.opener.device, s.opener.lane) == same]
+    def take_outdated(self) -> list[tuple[str, bytes]]:
+        """(device, sid) of sessions that have fallen out of use: nobody needs their receipts any more."""
+        out, self._outdated = self._outdated, []
+        return out
+
+    def _note_outdated(self, opened: Opener) -> None:
+        alike = [
+            s.opener
+            for s in self._sessions.values()
+            if (s.opener.device, s.opener.lane) == (opened.device, opened.lane)
+        ]
         alike.sort(key=lambda opener: (opener.epoch, opener.opened_ms))
-        return alike[-1 - KEPT_RECEIPTS].sid if len(alike) > KEPT_RECEIPTS else None
+        if len(alike) > KEPT_RECEIPTS:
+            self._outdated.append((opened.device, alike[-1 - KEPT_RECEIPTS].sid))
 
     def _open(
         self,
@@ -119,6 +126,7 @@ class Gate:
         )
         self._sessions[name] = Session(opener, IntervalSet())
         self._changed.add(name)
+        self._note_outdated(opener)
 
 
 def is_live(session: Session) -> bool:
@@ -135,10 +143,11 @@ def _leaf(record_id: str, session: Session, seq: int, body: bytes) -> bytes:
     return record_leaf(record_id, opener.device, opener.epoch, int(opener.lane), seq, ciphertext_hash(body))
 
 
-def _freeze(master: MasterKey, name: bytes, session: Session) -> bytes:
-    return master.wrap(cbor2.dumps([session.opener.to_bytes(), session.seen.to_json()]), _CONTEXT + name)
+def _freeze(session: Session) -> bytes:
+    data: bytes = cbor2.dumps([session.opener.to_bytes(), session.seen.to_json()])
+    return data
 
 
-def _thaw(master: MasterKey, name: bytes, blob: bytes) -> Session:
-    opener, seen = cbor2.loads(master.unwrap(blob, _CONTEXT + name))
+def _thaw(data: bytes) -> Session:
+    opener, seen = cbor2.loads(data)
     return Session(Opener.from_bytes(opener), IntervalSet.from_json(seen))

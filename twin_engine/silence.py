@@ -12,10 +12,8 @@ import numpy as np
 
 from twin_engine import gaps
 from twin_engine.channel_state import ChannelState, Made, Surroundings
-from twin_engine.messages import Times
+from twin_engine.messages import Provenance
 from twin_engine.synthesise import HOLD, Plan, context_of, emit, hold_plan, plan_of, prior_of
-
-CATCH_UP_US = 600_000_000  # an engine that was away does not show more of a gap than this at once
 
 
 def overdue(state: ChannelState, now_us: int, near: Surroundings) -> bool:
@@ -34,12 +32,19 @@ def open_gap(state: ChannelState, near: Surroundings) -> ChannelState:
 
 
 def reach(state: ChannelState, time_us: int, near: Surroundings) -> ChannelState:
-    """Make sure that the plan covers `time_us`, asking the model once a gap outlasts one step of its grid."""
-    plan = current_plan(state)
-    age_s = (time_us - (state.last_us or 0)) / 1e6
-    if plan.method != HOLD or age_s <= plan.band.ages_s[-1]:
+    """Make sure that the plan covers `time_us`, asking the model once a gap outlasts one step of its grid.
+
+    Confidence never rises along a gap, so the model's plan starts no surer than what was already shown.
+    """
+    plan, last_us = current_plan(state), state.last_us or 0
+    if plan.method != HOLD or (time_us - last_us) / 1e6 < 0.99 * plan.band.ages_s[-1]:
         return state
-    return replace(state, plan=forecast(state, near))
+    plan = forecast(state, near)
+    if state.shown is not None and state.shown.time_us > last_us and state.shown.provenance == Provenance.SYNTHESISED:
+        plan = replace(
+            plan, band=replace(plan.band, confidence=np.minimum(plan.band.confidence, state.shown.confidence))
+        )
+    return replace(state, plan=plan)
 
 
 def show_gap(state: ChannelState, until_us: int, near: Surroundings, made: Made) -> ChannelState:
@@ -48,7 +53,7 @@ def show_gap(state: ChannelState, until_us: int, near: Surroundings, made: Made)
     if near.at_ticks:
         times = np.array([until_us], np.int64) if until_us > state.emitted_us else np.empty(0, np.int64)
     else:
-        times = _gap_times(state, start_us, until_us)
+        times = gaps.grid_between(start_us, until_us, state.period_us, max(state.emitted_us, start_us))
     if not len(times):
         return state
     state = reach(state, int(times[-1]), near)
@@ -56,21 +61,17 @@ def show_gap(state: ChannelState, until_us: int, near: Surroundings, made: Made)
     return replace(state, gap_shown_us=np.concatenate((state.gap_shown_us, times))) if near.at_ticks else state
 
 
-def _gap_times(state: ChannelState, start_us: int, until_us: int) -> Times:
-    """Due times not shown yet, on the channel's own beat. After a long outage only the newest: older are withheld."""
-    due = gaps.grid_between(start_us, until_us, state.period_us)
-    return due[due > max(state.emitted_us, until_us - CATCH_UP_US)]
-
-
 def announce(state: ChannelState, now_us: int, near: Surroundings, made: Made) -> ChannelState:
     """Tell people once that a sensor is silent, and once that nothing honest can be shown any more."""
     shown = state.shown
     if near.at_ticks or shown is None or state.last_us is None:
         return state
+    if shown.provenance == Provenance.QUARANTINED:
+        return state  # readings do come; that they are distrusted was told when they came
     if not state.announced:
         seconds = (now_us - state.last_us) / 1e6
-        text = f"{state.row.label}: no reading for {seconds:.1f} s; the twin shows its estimate"
-        made.tell(now_us, "gap-opened", "warning", text)
+        said = "it is too unsure to show an estimate" if made.turned_withheld else "the twin shows its estimate"
+        made.tell(now_us, "gap-opened", "warning", f"{state.row.label}: no reading for {seconds:.1f} s; {said}")
         return replace(state, announced=True)
     if made.turned_withheld:
         made.tell(now_us, "withheld", "warning", f"{state.row.label}: too unsure for an honest value; withheld")

@@ -55,7 +55,7 @@ class Plan:
     method: str
 
 
-HOLD = "hold"
+HOLD = "last-value"
 
 
 def hold_plan(

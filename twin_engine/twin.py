@@ -29,9 +29,11 @@ from twin_engine.messages import (
 from twin_engine.synthesise import Forecaster
 
 DEFAULT_FRAME_INTERVAL_US = 2_000_000
-_FRAME_INTERVALS = 5  # how many recent frame intervals the median is taken of
+_RECENT = 5  # frames over which the beat and the delay are learnt
+HEALTHY_DELAY_MS = 500
 _FRAME_INTERVAL_RANGE_MS = (100, 60_000)
 VIEW_MARGIN_S = 0.5
+MAX_CHANNELS = 64  # of one patient; what a device claims beyond is left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,14 @@ class DeviceState:
     source: str = ""  # sensor, recording, simulated
     last_frame_ms: int = 0
     intervals_ms: tuple[int, ...] = ()
+    delays_ms: tuple[int, ...] = ()  # of recent frames: engine's clock minus device's, when they came
     unplugged: tuple[str, ...] = ()  # channels the device confirmed as unplugged
+
+    @property
+    def behind_us(self) -> int:
+        """How far the device's clock, or its way to us, lags for good: the least of the recent delays."""
+        least = min(self.delays_ms, default=0)
+        return least * 1000 if least > HEALTHY_DELAY_MS else 0
 
     @property
     def frame_interval_us(self) -> int:
@@ -66,7 +75,7 @@ class Twin:
     @property
     def view_lag_s(self) -> float:
         """How far behind the engine's clock a screen must run, so that a trace never freezes before a gap shows."""
-        return 2 * self.device.frame_interval_us / 1e6 + VIEW_MARGIN_S
+        return (2 * self.device.frame_interval_us + self.device.behind_us) / 1e6 + VIEW_MARGIN_S
 
 
 def fold(twin: Twin, message: Message, forecaster: Forecaster) -> tuple[Twin, Output]:
@@ -111,7 +120,7 @@ def _readings(twin: Twin, message: Readings, forecaster: Forecaster) -> tuple[Tw
     channels = dict(twin.channels)
     outputs = list[Output]()
     for block in message.channels:
-        if channel(block.channel) is None:
+        if channel(block.channel) is None or (block.channel not in channels and len(channels) >= MAX_CHANNELS):
             continue
         before = channels.get(block.channel) or new_channel(block.channel, forecaster)
         near = _surroundings(twin, channels, forecaster)
@@ -122,7 +131,7 @@ def _readings(twin: Twin, message: Readings, forecaster: Forecaster) -> tuple[Tw
     if unknown and twin.device.last_frame_ms == 0:
         text = f"device {message.device} sends {', '.join(unknown)}, of which no signal row is known; not shown"
         outputs.append(Output(events=(Event(message.frame_ms, "device", "warning", text),)))
-    device = _heard(twin.device, message) if message.live else twin.device
+    device = _heard(twin.device, message, twin.now_us) if message.live and not twin.at_ticks else twin.device
     return replace(twin, channels=channels, device=device), _joined(outputs)
 
 
@@ -132,8 +141,9 @@ def _tick(twin: Twin, message: Tick, forecaster: Forecaster) -> tuple[Twin, Outp
         return twin, Output()
     channels = dict(twin.channels)
     outputs = list[Output]()
+    late_us = twin.device.behind_us
     for name, state in twin.channels.items():
-        channels[name], made = pass_time(state, message.t_us, _surroundings(twin, channels, forecaster))
+        channels[name], made = pass_time(state, message.t_us - late_us, _surroundings(twin, channels, forecaster))
         outputs.append(made)
     return replace(twin, now_us=message.t_us, channels=channels), _joined(outputs)
 
@@ -162,15 +172,16 @@ def _answer_text(message: CommandResult) -> str:
     return f"{message.device} confirms: {message.name}"
 
 
-def _heard(device: DeviceState, message: Readings) -> DeviceState:
+def _heard(device: DeviceState, message: Readings, now_us: int) -> DeviceState:
     """The device's own state after a live frame."""
     low, high = _FRAME_INTERVAL_RANGE_MS
     step = message.frame_ms - device.last_frame_ms
     intervals = device.intervals_ms
-    if device.last_frame_ms and low <= step <= high:
-        intervals = (*intervals, step)[-_FRAME_INTERVALS:]
+    if device.last_frame_ms and low <= step <= high and message.channels:  # an empty frame is a sign of life, no beat
+        intervals = (*intervals, step)[-_RECENT:]
+    delays = (*device.delays_ms, max(0, now_us // 1000 - message.frame_ms))[-_RECENT:]
     newest = max(device.last_frame_ms, message.frame_ms)
-    return replace(device, id=message.device, source=message.source, last_frame_ms=newest, intervals_ms=intervals)
+    return DeviceState(message.device, message.source, newest, intervals, delays, device.unplugged)
 
 
 def _surroundings(twin: Twin, channels: Mapping[str, ChannelState], forecaster: Forecaster) -> Surroundings:

@@ -9,7 +9,7 @@ eb:{s0}:cursor           hash      id: the last raw entry folded; tick_us: the l
 eb:{s0}:owner            string    who holds the shard, for five seconds at a time
 eb:{s0}:fence            integer   the fencing token of the newest owner
 eb:{s0}:leaves           list      Merkle leaf hashes (32 B), one a record, in order
-eb:{s0}:sessions         hash      device|sid -> session keys and seen sequence numbers, wrapped
+eb:{s0}:sessions         hash      device|sid -> session keys and seen numbers, sealed under the patient's key
 eb:{s0}:recipients       hash      kid -> private HPKE key, wrapped
 eb:{s0}:assignments      hash      device -> its assignments, JSON
 eb:{s0}:dead             stream    what could not be used, with the reason

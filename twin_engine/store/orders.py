@@ -16,6 +16,7 @@ from twin_engine.store import keys, raw
 from twin_engine.store.connection import Client, translated
 
 _COUNT = 500
+COMMAND_LIFE_S = 30
 Kind = Literal["method", "desired", "receipt"]
 
 
@@ -34,7 +35,11 @@ class OrderQueue:
         entries = [entry for batches in (reply or {}).values() for batch in batches for entry in batch]
         if entries:
             self._after = entries[-1][0].decode()
-        return [_order(entry_id, fields) for entry_id, fields in entries]
+        orders = [_order(entry_id, fields) for entry_id, fields in entries]
+        late = [order for order in orders if order.kind == "method" and _age_s(order) > COMMAND_LIFE_S]
+        for order in late:  # nobody expects a button pressed an hour ago to act now
+            self.done(order, Outcome(504, {}, f"not carried out: older than {COMMAND_LIFE_S} s"))
+        return [order for order in orders if order not in late]
 
     def done(self, order: Order, outcome: Outcome) -> None:
         """Carried out, or given up: forget it, and let the twin know how a method ended. Raises StoreDown."""
@@ -48,6 +53,10 @@ class OrderQueue:
                 batch.xadd(keys.raw(shard), fields)
             batch.xdel(keys.ORDERS, order.id)
             batch.execute()
+
+
+def _age_s(order: Order) -> float:
+    return time.time() - int(order.id.split("-")[0]) / 1000
 
 
 def _order(entry_id: bytes, fields: dict[bytes, bytes]) -> Order:

@@ -60,6 +60,6 @@ def read_cards(client: Client, vault: Vault) -> list[PatientCard]:
     cards = [
         PatientCard(**json.loads(vault.cipher(patient).unseal(blob, b"card|" + patient.encode())))
         for patient, blob in zip(ids, sealed, strict=True)
-        if blob is not None
+        if blob is not None and vault.has(patient)
     ]
     return sorted(cards, key=lambda card: card.bed)

@@ -25,7 +25,7 @@ _STREAMS = "+ping +auth +hello +select +multi +exec +discard"
 _RULES: dict[str, tuple[str, str]] = {
     "ingest": ("~eb:*:raw ~eb:checkpoint:* ~eb:route", "+xadd +set +get +hmget"),
     "downlink": ("~eb:*:raw ~eb:route ~eb:orders", "+xread +xadd +xdel +xlen +hmget"),
-    "web": ("~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:orders", "+xread +xrange +xrevrange +get +smembers +xadd"),
+    "web": ("~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:orders", "+xread +xrange +xrevrange +get +exists +smembers +xadd"),
     "engine": ("~eb:*", "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
     "keeper": ("~eb:*", "+@read +@write +@stream +@connection +info +shutdown -@dangerous +shutdown +info +memory"),
 }

@@ -19,7 +19,7 @@ import redis
 
 from twin_engine.store import keys, raw
 from twin_engine.store.connection import Client, translated
-from twin_engine.store.errors import NotOwner
+from twin_engine.store.errors import NotOwner, StoreCorrupt
 from twin_engine.store.feed import Entry
 from twin_engine.store.vault import Vault
 
@@ -70,7 +70,7 @@ class Commit:
     twins: list[TwinWrite] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
-    sessions: dict[bytes, bytes] = field(default_factory=dict)
+    sessions: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)  # device|sid -> (patient, session)
     recipients: dict[bytes, bytes] = field(default_factory=dict)
     assignments: dict[str, str] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
@@ -145,10 +145,24 @@ class ShardStore:
             return None
         return zlib.decompress(self._vault.cipher(patient).unseal(sealed, b"state|" + patient.encode()))
 
+    def is_readable(self, patient: str) -> bool:
+        """Whether the patient was admitted and not erased: there is a key to her data."""
+        try:
+            self._vault.cipher(patient)
+        except StoreCorrupt:
+            return False
+        return True
+
     def sessions(self) -> dict[bytes, bytes]:
-        """sid -> wrapped session."""
+        """device|sid -> session with its keys. Those of patients who were erased can't be read, and are left out."""
         with translated():
-            return dict(self._client.hgetall(keys.sessions(self.shard)))
+            stored = self._client.hgetall(keys.sessions(self.shard))
+        out = {}
+        for name, blob in stored.items():
+            patient, sealed = cbor2.loads(blob)
+            if self.is_readable(patient):
+                out[name] = self._vault.cipher(patient).unseal(sealed, b"session|" + name)
+        return out
 
     def recipients(self) -> dict[bytes, bytes]:
         """kid -> wrapped private key."""
@@ -217,8 +231,9 @@ class ShardStore:
                 "body": letter.body[:65536],
             }
             batch.xadd(keys.dead(self.shard), fields, minid=oldest)
-        for sid, session in commit.sessions.items():
-            batch.hset(keys.sessions(self.shard), sid, session)
+        for name, (patient, session) in commit.sessions.items():
+            sealed = self._vault.cipher(patient).seal(session, b"session|" + name)
+            batch.hset(keys.sessions(self.shard), name, cbor2.dumps([patient, sealed]))
         for kid, key in commit.recipients.items():
             batch.hset(keys.recipients(self.shard), kid, key)
         for device, text in commit.assignments.items():
