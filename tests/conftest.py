@@ -70,7 +70,7 @@ CHROMIUM_ARGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while playwright runs, no other event loop can
 def browser():  # type: ignore[no-untyped-def]
     """Headless chromium: Debian's, else playwright's own; without any the test skips and says so."""
     import shutil

@@ -5,11 +5,9 @@ One page lives through the whole file, in the order of the tests, as a shift at 
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,17 +17,10 @@ from web.app import create_app, serve
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="SKIPPED LOUDLY: no playwright, the room was not looked at"
-)
 
 SETTINGS = WebSettings(host="127.0.1.73", port=8611, block_ms=100, silent_after_s=2.0)
 URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 EMG = '[data-tile="emg_activity_mV.zyg"]'
-ARGS = [
-    "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox", "--disable-quic",
-    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 WATCH_POLICY = """
 document.addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.blockedURI, e.violatedDirective));
 """
@@ -64,21 +55,16 @@ def trouble() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def page(feed: FakeFeed, trouble: list[str]) -> Iterator[Any]:
-    with playwright.sync_playwright() as p:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser") or p.chromium.executable_path
-        if not Path(chromium).exists():
-            pytest.skip("SKIPPED LOUDLY: no chromium on this machine, the room was not looked at")
-        browser = p.chromium.launch(executable_path=chromium, headless=True, args=ARGS)
-        page = browser.new_page(viewport={"width": 1600, "height": 900})
-        page.add_init_script(WATCH_POLICY)
-        page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-        page.on("console", lambda m: trouble.append(f"console: {m.text}") if m.type == "error" else None)
-        page.on("request", lambda r: trouble.append(f"external: {r.url}") if foreign(r.url) else None)
-        page.goto(URL)
-        page.wait_for_selector(f'{EMG}[data-provenance="measured"]', timeout=60_000)
-        yield page
-        browser.close()
+def page(feed: FakeFeed, trouble: list[str], browser: Any) -> Iterator[Any]:
+    page = browser.new_page(viewport={"width": 1600, "height": 900})
+    page.add_init_script(WATCH_POLICY)
+    page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
+    page.on("console", lambda m: trouble.append(f"console: {m.text}") if m.type == "error" else None)
+    page.on("request", lambda r: trouble.append(f"external: {r.url}") if foreign(r.url) else None)
+    page.goto(URL)
+    page.wait_for_selector(f'{EMG}[data-provenance="measured"]', timeout=60_000)
+    yield page
+    page.close()
 
 
 def foreign(url: str) -> bool:
