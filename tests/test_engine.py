@@ -278,6 +278,8 @@ def test_an_owner_whose_token_is_old_writes_nothing(ward: Ward) -> None:
         old.commit(Commit("99-0", 1))
     with pytest.raises(NotOwner):
         old.renew()
+    assert not old.acquire(), "another's lease runs"
+    assert new.acquire(), "after a lost connection one's own lease is no obstacle"
     assert new.cursor().id == "0-0"
     new.commit(Commit("1-0", 1))
     assert new.cursor().id == "1-0"

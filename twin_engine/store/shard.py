@@ -97,9 +97,10 @@ class ShardStore:
         self._token = 0
 
     def acquire(self) -> bool:
-        """Try to become the owner. False while another engine's lease runs."""
+        """Try to become the owner. False while another engine's lease runs; one's own is taken up again."""
         with translated():
-            if not self._client.set(keys.owner(self.shard), self._me, nx=True, px=LEASE_MS):
+            taken = self._client.set(keys.owner(self.shard), self._me, nx=True, px=LEASE_MS)
+            if not taken and self._client.get(keys.owner(self.shard)) != self._me.encode():
                 return False
             self._token = int(self._client.incr(keys.fence(self.shard)))
             return True
