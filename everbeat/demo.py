@@ -31,7 +31,7 @@ from everbeat.supervisor import Job, Supervisor
 from security.identity import wall_clock_ms
 from twin_engine.registry import PatientCard
 from twin_engine.store.errors import StoreDown
-from twin_engine.store.server import find_server, prepare
+from twin_engine.store.server import command, prepare
 
 Say = Callable[[str], None]
 WATCH_S = 0.25
@@ -98,9 +98,7 @@ def jobs(settings: Settings, plan: DemoPlan) -> Iterator[Job]:
 def _start_redis(settings: Settings, supervisor: Supervisor) -> None:
     if settings.redis_url is not None:
         return
-    files = prepare(settings.state / "redis")
-    files.socket.unlink(missing_ok=True)
-    supervisor.start(Job("redis", (find_server(), str(files.config))))
+    supervisor.start(Job("redis", command(prepare(settings.redis_files.directory))))
     deadline_s = time.monotonic() + READY_S
     while True:
         try:

@@ -28,12 +28,11 @@ _MAX_WAIT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One process to be kept running. `grace_s` is how long it may take to stop; `once`: its ending is no fault."""
+    """One process to be kept running. `grace_s` is how long it may take to stop."""
 
     name: str
     command: Sequence[str]
     grace_s: float = 5.0
-    once: bool = False
 
 
 @dataclass(slots=True)
@@ -69,7 +68,7 @@ class Supervisor:
                 self._note_memory(child)
                 if child.deaths and self.clock() - child.started_s > _CALM_S:
                     child.deaths = 0
-            elif not (child.job.once and child.process.returncode == 0):
+            else:
                 news += self._revive(child)
         return news
 

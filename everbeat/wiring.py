@@ -38,6 +38,7 @@ from twin_engine.store.vault import Vault
 
 HUB_POLICY = "service"
 HUB_NAME = "hub"
+EVENTHUB = "everbeat"  # EntityPath of the local hub's event endpoint
 
 
 def authority(settings: Settings) -> Authority:
@@ -74,6 +75,7 @@ def hub_settings(settings: Settings) -> HubSettings:
         ca=settings.ca / "root.pem",
         state_dir=settings.hub,
         policies=(policy,),
+        eventhub=EVENTHUB,
     )
 
 
@@ -144,7 +146,7 @@ def event_source(settings: Settings) -> EventHubSettings:
     """Where ingest reads events: Azure's endpoint, or the local hub's."""
     if settings.eventhub is not None:
         return EventHubSettings(settings.eventhub)
-    local = f"Endpoint=sb://{settings.hub_host}/;{_access(settings)};EntityPath={hub_settings(settings).eventhub}"
+    local = f"Endpoint=sb://{settings.hub_host}/;{_access(settings)};EntityPath={EVENTHUB}"
     return EventHubSettings(local, root=root_certificate(settings))
 
 

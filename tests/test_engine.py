@@ -15,7 +15,7 @@ from device.downlink import Order, Outcome
 from device.frame import Block, Frame, Source, encode, quantise
 from device.ingest import HubEvent
 from security.envelope import Lane, Recipient, open_session
-from security.identity import DeviceIdentity, ensure_engine, issue_device, load_or_create_ca
+from security.identity import DeviceIdentity, ensure_engine, issue_device, load_or_create_ca, wall_clock_ms
 from security.keys import MasterKey
 from twin_engine.messages import Provenance, decode_wire
 from twin_engine.model import Generator
@@ -36,10 +36,6 @@ pytestmark = pytest.mark.redis
 
 DEVICE, PATIENT = "dev-1", "p-1"
 CARD = PatientCard(PATIENT, "WREN-3", 1970, "Bed 1", DEVICE)
-
-
-def wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass
@@ -79,7 +75,7 @@ class Ward:
             trust=self.ca.trust,
             identity=ensure_engine(self.ca, self.state / "engine"),
             master=self.master,
-            clock_ms=wall_ms,
+            clock_ms=wall_clock_ms,
         )
         thread = threading.Thread(target=made.run, args=(stop,), daemon=True)
         thread.start()
@@ -104,7 +100,9 @@ class Ward:
         """The device gets its key and opens a session."""
         wanted = self.take("desired")
         recipient = Recipient.from_json(wanted["recipient"])
-        record, self.sealer = open_session(self.identity, recipient, epoch=epoch, lane=Lane.LIVE, now_ms=wall_ms())
+        record, self.sealer = open_session(
+            self.identity, recipient, epoch=epoch, lane=Lane.LIVE, now_ms=wall_clock_ms()
+        )
         self.record = record
         self.send(record)
 
@@ -113,12 +111,12 @@ class Ward:
         events = []
         for body in bodies:
             self.offset += 1
-            events.append(HubEvent("0", str(self.offset), self.offset, device, wall_ms(), body))
+            events.append(HubEvent("0", str(self.offset), self.offset, device, wall_clock_ms(), body))
         self.sink.put(events)
 
     def frame(self, n: int = 8, value: float = 4.0) -> bytes:
         """A sealed frame with n readings of skin conductance, the newest of now."""
-        now = wall_ms()
+        now = wall_clock_ms()
         block = Block("gsr_uS", now - 250 * n, 250_000, -4, quantise([value + i / 1000 for i in range(n)], -4))
         seq = self.sealer.next_seq
         return self.sealer.seal(encode(Frame(now, now, self.sealer.epoch, seq, Source.SENSOR, (block,))))

@@ -32,10 +32,6 @@ class Forecaster(Protocol):
         """Grid steps of the past that a forecast looks at."""
         ...
 
-    def horizon_s(self, signal: str) -> float:
-        """Gap age beyond which there is no honest value."""
-        ...
-
     def forecast(self, contexts: Sequence[Context]) -> list[Forecast]:
         """One forecast a context."""
         ...

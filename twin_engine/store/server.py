@@ -83,11 +83,16 @@ def prepare(directory: Path) -> RedisFiles:
     return files
 
 
+def command(files: RedisFiles) -> tuple[str, str]:
+    """What starts the server, with a stale socket out of its way. Raises StoreDown where there is no server."""
+    files.socket.unlink(missing_ok=True)
+    return find_server(), str(files.config)
+
+
 def start(files: RedisFiles) -> subprocess.Popen[bytes]:
     """Start the server; the caller waits for it to answer and stops it. Raises StoreDown where there is none."""
-    files.socket.unlink(missing_ok=True)
     with (files.directory / "redis.log").open("ab") as log:
-        return subprocess.Popen([find_server(), str(files.config)], stdout=log, stderr=log)
+        return subprocess.Popen(command(files), stdout=log, stderr=log)
 
 
 def find_server() -> str:

@@ -176,11 +176,6 @@ class ShardStore:
             stored = self._client.hgetall(keys.assignments(self.shard))
         return {k.decode(): v.decode() for k, v in stored.items()}
 
-    def leaf_count(self) -> int:
-        """How many records the log holds."""
-        with translated():
-            return int(self._client.llen(keys.leaves(self.shard)))
-
     def leaf_hashes(self) -> list[bytes]:
         """All leaf hashes (32 B each), in order."""
         with translated():

@@ -5,9 +5,7 @@ Destroying ``eb:key:PATIENT`` makes all that is stored of a patient unreadable, 
 
 from __future__ import annotations
 
-import os
-
-from security.keys import MasterKey, PatientCipher
+from security.keys import MasterKey, PatientCipher, create_data_key
 from twin_engine.store import keys
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import StoreCorrupt
@@ -23,7 +21,7 @@ class Vault:
 
     def create(self, patient: str) -> PatientCipher:
         """The patient's cipher, made on first use; two processes that race agree on one key."""
-        wrapped = self.master.wrap(os.urandom(32), _context(patient))
+        wrapped = self.master.wrap(create_data_key(), _context(patient))
         with translated():
             self.client.set(keys.data_key(patient), wrapped, nx=True)
         return self.cipher(patient)
