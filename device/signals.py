@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
+
 
 class Kind(StrEnum):
     """How a signal behaves, which decides how it is drawn and how a gap in it is filled."""
@@ -33,6 +36,10 @@ class Tolerance:
     def at(self, value: float) -> float:
         """Tolerance in the signal's unit around `value`: the larger of the absolute and the relative part."""
         return max(self.absolute, self.relative * abs(value))
+
+    def at_each(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The same around each of `values`, any shape."""
+        return np.maximum(self.absolute, self.relative * np.abs(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,8 @@ _ROWS = (
     Signal("ecg_mV", "ECG", "mV", Kind.WAVE, 0.004, -10, 10, 0.001,
            Tolerance(0.1, 0, _CLINICAL), "chest", (r"ecg_mV", r"ecg_(?P<part>ii|v|mcl1)_mV"), "11524-6"),
     Signal("ppg", "PPG", "1", Kind.WAVE, 0.016, -1e6, 1e6, 0.001,
-           Tolerance(0, 0.10, _CLINICAL), "finger", (r"bvp", r"ppg_(?:V|mV|nu)", r"pleth_nu"), "MDC_PULS_OXIM_PLETH"),
+           Tolerance(0, 0.10, _CLINICAL), "finger", (r"bvp", r"ppg_(?:V|mV|nu)", r"(?:ppg|bvp)_raw", r"pleth_nu"),
+           "MDC_PULS_OXIM_PLETH"),
     Signal("resp_wave", "Breath", "1", Kind.WAVE, 0.04, -1e6, 1e6, 0.001,
            Tolerance(0, 0.15, _CLINICAL), "chest", (r"rsp_V", r"resp_nu"), "MDC_RESP"),
     Signal("emg_activity_mV", "EMG", "mV", Kind.ENVELOPE, 0.1, 0, 10, 1e-6,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -19,7 +20,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from everbeat.settings import Settings
 
@@ -177,41 +178,70 @@ def twin(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Folder of recordings (emg_gsr/, wrist_e4/).")],
-    out: Annotated[Path, typer.Option(help="Where the weights go.")] = Path("weights"),
-    seconds: Annotated[float, typer.Option(help="Training time for each signal.")] = 300.0,
+    data: Annotated[Path, typer.Option(help="Folder of recordings (CSV.gz, one folder a device).")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to; default: weights/, with --baselines rivals/ in the state directory."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps a signal; default: the recipe's.")] = None,
+    signals: Annotated[str | None, typer.Option(help="Only these, with commas between; default: all.")] = None,
+    device: Annotated[str, typer.Option(help="auto (a graphics card where there is one), cpu or cuda.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Signals at once; default: a core each.")] = None,
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Keep what was trained, or begin anew.")] = True,
+    release: Annotated[
+        bool, typer.Option(help="Sign with the release key, which every installation believes.")
+    ] = False,
+    baselines: Annotated[bool, typer.Option(help="Train the rivals for `evaluate` instead (SAITS, BRITS).")] = False,
+    seconds: Annotated[float, typer.Option(help="With --baselines: how long to train.")] = 1200.0,
 ) -> None:
-    """Train the generative model and write its weights."""
-    from twin_engine.train import train as story
+    """Train the generative model; write its weights, signed, and its model card."""
+    from everbeat.training import TrainingPlan, run
 
-    with _one_line_errors(), Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()) as bar:
-        tasks: dict[str, int] = {}
+    with _one_line_errors(), _progress_of_each() as show:
+        settings = Settings.from_env()
+        if baselines:
+            from twin_engine.lab.fit_rivals import train_rivals
 
-        def show(what: str, share: float) -> None:
-            if what not in tasks:
-                tasks[what] = int(bar.add_task(what, total=1.0))
-            bar.update(tasks[what], completed=share)  # type: ignore[arg-type]
-
-        story(data, out, seconds_per_signal=seconds, seed=seed, progress=show)
+            train_rivals(data, out or settings.state / "rivals", seconds=seconds, seed=seed, progress=show)
+            return
+        chosen = None if signals is None else tuple(name.strip() for name in signals.split(",") if name.strip())
+        plan = TrainingPlan(data, out or Path("weights"), seed, steps, chosen, device, workers, resume, release)
+        run(settings, plan, show, lambda line: say.print(line, soft_wrap=True, highlight=False))
 
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Folder of recordings (emg_gsr/, wrist_e4/).")],
-    out: Annotated[Path | None, typer.Option(help="Write the rows to this JSON file.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder of recordings, in any folders below it.")],
+    json_out: Annotated[Path, typer.Option("--json", help="Write every number to this JSON file.")],
+    report: Annotated[Path, typer.Option(help="Write the page with plots and tables to this HTML file.")],
+    model: Annotated[Path | None, typer.Option(help="Folder of weights; default: the packaged ones.")] = None,
+    baselines: Annotated[
+        Path | None,
+        typer.Option(help="Folder that `train --baselines` wrote; default: rivals/ in the state directory."),
+    ] = None,
+    signals: Annotated[str | None, typer.Option(help="Only these, with commas between; default: all.")] = None,
+    gaps: Annotated[int, typer.Option(min=1, help="Gaps a channel, length, kind of place and seed.")] = 24,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: a core each.")] = None,
 ) -> None:
-    """The table of the README: the model beside every baseline, on people that it has never seen."""
-    from twin_engine.evaluate import evaluate as story
-    from twin_engine.evaluate import masks_sha256, table, write_json
-    from twin_engine.model import Generator
+    """The model beside every rival, on people it has never seen: tables, JSON and a page with plots."""
+    from everbeat.weights import signers
+    from twin_engine.lab import evaluate as story
+    from twin_engine.lab.outcome import outcome, text, write_json
+    from twin_engine.lab.report import write_report
 
+    chosen = None if signals is None else tuple(name.strip() for name in signals.split(",") if name.strip())
     with _one_line_errors(), _progress("evaluate") as step:
-        generator = Generator.load()
-        rows = story(data, generator, progress=step)
-        print(table(rows))
-        if out is not None:
-            write_json(rows, out, masks_sha256=masks_sha256(data, generator))
+        settings = Settings.from_env()
+        size = story.Settings(count=gaps, signals=chosen, jobs=jobs or os.cpu_count() or 1)
+        rivals = baselines or settings.state / "rivals"
+        try:
+            told = outcome(story.evaluate(data, model, size, rivals, signers(settings), step))
+        except story.EvaluationError as error:
+            _fail(str(error), code=1)
+        write_json(told, json_out)
+        write_report(told, report)
+    print(text(told))
 
 
 @app.command()
@@ -220,8 +250,8 @@ def reliability(
     out: Annotated[Path | None, typer.Option(help="Write both tables to this JSON file.")] = None,
 ) -> None:
     """Is the twin right about how sure it is? Gaps cut into recordings of people it has never seen."""
+    from twin_engine.lab.reliability import as_json, measure, tables
     from twin_engine.model import Generator
-    from twin_engine.reliability import as_json, measure, tables
 
     with _one_line_errors(), _progress("reliability") as step:
         generator = Generator.load()
@@ -254,9 +284,9 @@ def _one_line_errors() -> Iterator[None]:
         _fail(str(error))
 
 
-def _fail(text: str) -> NoReturn:
+def _fail(text: str, code: int = 2) -> NoReturn:
     say.print(f"everbeat: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(2)
+    raise typer.Exit(code)
 
 
 async def _until_stopped(story: Callable[[asyncio.Event], Awaitable[object]]) -> None:
@@ -281,6 +311,21 @@ def _progress(what: str) -> Iterator[Callable[[float], None]]:
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=say) as bar:
         task = bar.add_task(what, total=1.0)
         yield lambda share: bar.update(task, completed=share)
+
+
+@contextmanager
+def _progress_of_each() -> Iterator[Callable[[str, float], None]]:
+    """A bar for each thing that reports its fraction, from its first report on."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=say) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, share: float) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=1.0)
+            bar.update(tasks[what], completed=share)
+
+        yield show
 
 
 def _write_lines(path: Path, header: str, lines: Iterator[str]) -> None:

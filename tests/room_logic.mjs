@@ -7,7 +7,7 @@ import {marksOf} from '../web/ui/src/marks.js';
 import {Scale, niceRange} from '../web/ui/src/scale.js';
 import {KEEP_S, Series} from '../web/ui/src/series.js';
 import {bodyWords, orderChannels, sampleAt} from '../web/ui/src/view.js';
-import {number, provenanceWord} from '../web/ui/src/words.js';
+import {number, provenanceWord, qualityText, qualityWord} from '../web/ui/src/words.js';
 
 const block = (t0, values, provenance = 0, period = 0.25) => ({
   period, t: Float64Array.from(values, (_, i) => t0 + i * period), value: Float32Array.from(values),
@@ -175,4 +175,20 @@ test('the envelope speaks for a region before the raw wave, and the room is no p
   assert.equal(regions.cheek.label, 'EMG');
   assert.deepEqual([Object.keys(regions), Object.keys(air)], [['cheek'], ['room_temp_C']]);
   assert.equal(orderChannels(channels, {}).at(-1), 'room_temp_C');
+});
+
+test('a poor signal is told in words, with the number and the unit as people write it', () => {
+  const off = {verdict: 'bad', reason: 'electrode off: 0.02 uS, below 0.05 uS'};
+  assert.equal(qualityText(off), 'Bad signal – electrode off: 0.02 µS, below 0.05 µS');
+  assert.equal(qualityWord(off), 'electrode off');
+  assert.equal(qualityText({verdict: 'doubtful', reason: 'few readings: 20 % came'}), 'Doubtful signal – few readings: 20 % came');
+  assert.equal(qualityText({verdict: 'bad', reason: 'sensor off the skin: 4.9 Cel within 10 s'}), 'Bad signal – sensor off the skin: 4.9 °C within 10 s');
+  assert.equal(qualityWord({verdict: 'doubtful', reason: ''}), 'Doubtful signal');
+});
+
+test('of a good signal, or one that nobody judged, nothing is said', () => {
+  for (const quality of [undefined, null, {verdict: 'good', reason: ''}, {verdict: 'something new', reason: 'x'}]) {
+    assert.equal(qualityText(quality), '');
+    assert.equal(qualityWord(quality), '');
+  }
 });

@@ -9,6 +9,7 @@ from device.signals import Tolerance
 from twin_engine.calibrate import LEARNT, SCORE_AGES_S, Calibration, calibrate, learn_decimals, requantise, withheld
 
 AGES = len(SCORE_AGES_S)
+HALF = np.array([0.01, 0.5, 2.0, 8.0])
 PRIOR = np.tile(
     np.quantile(np.random.default_rng(0).laplace(0, 0.43, 5000), np.linspace(0.0025, 0.9975, 200)), (AGES, 1)
 )
@@ -20,7 +21,7 @@ def shadow(calibration: Calibration, spread: float, n: int, seed: int) -> tuple[
     rng = np.random.default_rng(seed)
     age, covered, sure, hits = 1, [], [], []
     for i in range(n):
-        band = calibrate(calibration, PRIOR, np.array([1.0]), np.zeros(1), np.ones(1), TOLERANCE, 0.001)
+        band = calibrate(calibration, PRIOR, np.array([1.0]), np.zeros(1), np.ones(1), np.ones(1), TOLERANCE, 0.001)
         truth = rng.laplace(0, spread)
         inside = bool(band.lower[0] <= truth <= band.upper[0])
         if i >= n // 3:
@@ -40,14 +41,14 @@ def test_bounds_cover_ninety_percent_and_confidence_is_the_hit_rate_for_every_pe
 
 def test_a_static_calibration_would_have_failed_that_person() -> None:
     rng = np.random.default_rng(3)
-    band = calibrate(Calibration.start(), PRIOR, np.array([1.0]), np.zeros(1), np.ones(1), TOLERANCE, 0.001)
+    band = calibrate(Calibration.start(), PRIOR, np.array([1.0]), np.zeros(1), np.ones(1), np.ones(1), TOLERANCE, 0.001)
     truth = rng.laplace(0, 1.5, 900)
     assert np.mean((band.lower[0] <= truth) & (truth <= band.upper[0])) < 0.7
 
 
 def test_confidence_falls_along_a_gap_and_is_nothing_past_its_end() -> None:
     ages = np.array([0.0, 1.0, 10.0, 60.0])
-    band = calibrate(Calibration.start(), PRIOR, ages, np.zeros(4), np.array([0.01, 0.5, 2.0, 8.0]), TOLERANCE, 0.001)
+    band = calibrate(Calibration.start(), PRIOR, ages, np.zeros(4), HALF, HALF, TOLERANCE, 0.001)
     *_, confidence = band.at(np.array([0.5, 5.0, 30.0, 61.0]))
     assert (np.diff(confidence) <= 0).all()
     assert confidence[-1] == 0.0

@@ -37,9 +37,24 @@ LONGEST_STEP = """(() => {
 })()"""
 
 
+GOOD = {"verdict": "good", "reason": ""}
+ELECTRODE_OFF = {"verdict": "bad", "reason": "electrode off: 0.02 uS, below 0.05 uS"}
+
+
+class JudgedFeed(FakeFeed):
+    """A feed whose status carries what the twin thinks of each channel's signal."""
+
+    def __init__(self) -> None:
+        super().__init__(decay_s=14.0)
+        self.quality: dict[str, dict[str, str]] = {}
+
+    def _channel_status(self, channel: str, line: Any, t_s: float) -> dict[str, Any]:
+        return super()._channel_status(channel, line, t_s) | {"quality": self.quality.get(channel, GOOD)}
+
+
 @pytest.fixture(scope="module")
-def feed() -> Iterator[FakeFeed]:
-    feed = FakeFeed(decay_s=14.0)
+def feed() -> Iterator[JudgedFeed]:
+    feed = JudgedFeed()
     app, _ = create_app(feed, SETTINGS)
     server = serve(app, SETTINGS)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -145,6 +160,22 @@ def test_on_tablets_and_phones_nothing_runs_out_at_the_side(page: Any) -> None:
         page.set_viewport_size({"width": width, "height": 1000})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.set_viewport_size({"width": 1600, "height": 900})
+
+
+def test_a_poor_signal_says_why_and_its_value_stays_as_measured(page: Any, feed: JudgedFeed) -> None:
+    tile = '[data-tile="gsr_uS"]'
+    feed.quality["gsr_uS"] = ELECTRODE_OFF
+    wait_for(page, f'{tile}[data-quality="bad"]')
+    assert page.inner_text(f"{tile} .eb-tile-foot") == "Bad signal – electrode off: 0.02 µS, below 0.05 µS"
+    assert page.inner_text(f"{tile} .eb-badge") == "MEASURED"
+    assert "confidence" not in page.inner_text(f"{tile} .eb-sure")
+    assert float(page.inner_text(f"{tile} .eb-numeral")) > 0
+    until(page, "document.querySelector('[data-row=\"gsr_uS\"] .eb-row-sure').innerText === 'electrode off'", 5)
+    assert attribute(page, f"{EMG}", "data-quality") == "good"
+    feed.quality.clear()
+    wait_for(page, f'{tile}[data-quality="good"]')
+    assert "sensor" in page.inner_text(f"{tile} .eb-tile-foot")
+    assert page.inner_text('[data-row="gsr_uS"] .eb-row-sure') == ""
 
 
 def test_unplugging_sends_the_command_and_waits_for_the_devices_answer(page: Any, feed: FakeFeed) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from twin_engine import codec
+from twin_engine.channel_state import under
 from twin_engine.messages import (
     REVISED,
     Assigned,
@@ -20,6 +23,8 @@ from twin_engine.messages import (
     Tick,
 )
 from twin_engine.model import Generator
+from twin_engine.rehearse import rehearse
+from twin_engine.shadow import Shadows
 from twin_engine.twin import MAX_CHANNELS, Twin, fold, status
 
 T0 = 1_760_000_000_000_000  # µs
@@ -58,6 +63,9 @@ class Story:
 
     def tell(self, message: Message) -> Output:
         self.twin, made = fold(self.twin, message, self.generator)
+        for twin, told in rehearse({"p1": self.twin}, self.generator).values():
+            self.twin = twin
+            self.events += [e.kind for e in told.events]
         self.samples += made.samples
         self.revisions += made.revisions
         self.events += [e.kind for e in made.events]
@@ -303,8 +311,69 @@ def test_nothing_stored_by_another_program_is_taken_for_a_twin() -> None:
 
 def test_shadow_forecasts_are_scored_while_the_sensor_lives_and_not_during_a_gap(story: Story) -> None:
     story.live(0, 100)
-    alive = story.twin.channels[EMG].calibration.scored
+    alive = story.twin.channels[EMG].learnt.calibration.scored
     assert alive >= 30
-    assert not story.twin.channels[EMG].calibration.learning
+    assert not story.twin.channels[EMG].learnt.calibration.learning
     story.live(100, 120, (GSR,))
-    assert story.twin.channels[EMG].calibration.scored == alive
+    assert story.twin.channels[EMG].learnt.calibration.scored == alive
+
+
+def test_a_closed_gap_is_revised_at_once_and_again_when_its_far_side_is_known(story: Story) -> None:
+    story.live(0, 60)
+    story.live(60, 70, (EMG,))
+    before = len(story.revisions)
+    story.live(70, 100)
+    healed = [samples for samples in story.revisions[before:] if samples.channel == GSR]
+    assert len(healed) >= 2
+    assert all("bridge" not in samples.method for samples in healed)  # the learned revision made them
+    seconds = (healed[0].times_us - T0) / 1e6
+    assert (seconds.min(), seconds.max()) == pytest.approx((60.0, 69.75), abs=0.26)
+    truth = gsr((healed[0].times_us - T0) / 1e6)
+    shown = np.concatenate(
+        [s.values[s.provenance == Provenance.SYNTHESISED] for s in story.samples if s.channel == GSR]
+    )
+    live = np.abs(shown - gsr(story.shown(GSR, Provenance.SYNTHESISED))).mean()
+    assert all(np.abs(samples.values - truth).mean() < 0.8 * live for samples in healed)
+    assert story.twin.channels[GSR].wound is None
+
+
+def test_from_a_sensor_that_is_not_good_nothing_is_learnt_and_people_are_told(story: Story) -> None:
+    story.live(0, 60, (GSR,))
+    scored = story.twin.channels[GSR].learnt.calibration.scored
+    for second in np.arange(60, 120, 2.0):  # the electrode falls off: no current, but readings do come
+        times = np.round(T0 + (second + np.arange(8) * 0.25) * 1e6).astype(np.int64)
+        block = ChannelReadings(GSR, times, np.full(8, 0.001) + 0.001 * np.arange(8) % 0.003)
+        story.tell(Readings("dev", (block,), at(second + 2.0) // 1000, True, "sensor"))
+        story.tell(Tick(at(second + 2.25)))
+    state = story.twin.channels[GSR]
+    assert state.quality.verdict == "bad"
+    assert "quality" in story.events
+    assert state.learnt.calibration.scored <= scored + 4  # those that fell due before it was noticed
+
+
+def test_twins_rehearsed_together_promise_what_they_would_alone(story: Story) -> None:
+    story.live(0, 40)
+    due = replace(story.twin, channels={
+        name: replace(state, shadows=Shadows.none()) for name, state in story.twin.channels.items()
+    })  # fmt: skip
+    together = rehearse({"a": due, "b": due}, story.generator)
+    alone = rehearse({"a": due}, story.generator)["a"][0]
+    for name, state in alone.channels.items():
+        for twin, _ in together.values():
+            assert np.allclose(twin.channels[name].shadows.claims, state.shadows.claims, rtol=1e-4, atol=1e-7)
+    assert rehearse({"a": alone}, story.generator) == {}  # nobody's turn any more
+
+
+def test_under_another_model_what_was_promised_and_weighed_begins_anew(story: Story) -> None:
+    story.live(0, 60)
+    state = story.twin.channels[GSR]
+
+    class Other:
+        version = "other"
+        population_weights = story.generator.population_weights
+
+    renewed = under(state, Other())  # type: ignore[arg-type]
+    assert not len(renewed.shadows.due_us)
+    assert not renewed.learnt.personal.seen.any()
+    assert renewed.learnt.calibration is state.learnt.calibration
+    assert under(state, story.generator) is state

@@ -1,11 +1,12 @@
 """How sure the twin may be: adaptive conformal calibration, one per channel, learnt from shadow forecasts.
 
 While a sensor is alive the engine forecasts it as if it were about to fall silent, and scores each forecast a moment
-later: ``score = (truth - centre) / halfwidth``. Scores are kept by gap age. They turn a forecast into the central
-90 % bounds (adaptive conformal inference, Gibbs & Candès 2021, "Adaptive Conformal Inference Under Distribution
-Shift") and into a confidence: the share of scores under which the shown value would have lain within the signal's
-tolerance. A new patient starts from the scores of validation people, which count less and less. During a gap nothing
-is scored, so the calibration is frozen.
+later: :func:`score` is the error in units of the forecast's own spread on that side. Scores are kept by gap age. They
+turn a forecast into the central 90 % bounds (adaptive conformal inference, Gibbs & Candès 2021, "Adaptive Conformal
+Inference Under Distribution Shift") and into a confidence: the share of scores under which the shown value would have
+lain within the signal's tolerance. A new patient starts from the scores of validation people, which count less and
+less as her own bring news; forecasts that overlap bring little. During a gap nothing is scored, so the calibration is
+frozen.
 
 All of it is values and functions; a calibration is never changed, only replaced.
 """
@@ -25,12 +26,20 @@ GAMMA = 0.02  # step of the adaptation
 BUFFER = 150  # scores kept for each age
 PRIOR_WEIGHT = 50.0  # scores of other people count as so many of the patient's own, until she has as many
 LEARNT = 30  # own scores at the youngest age before "still learning" goes
+MOST = 20.0  # a score beyond it tells no more
 MAX_DECIMALS = 6
 FLOOR = 0.10  # below this confidence a value is withheld
 _MISS_RANGE = (0.01, 0.5)
 
 # Gap ages (s) at which shadow forecasts are scored; between them calibration is interpolated.
 SCORE_AGES_S: tuple[float, ...] = (0.3, 1.0, 2.5, 6.0, 15.0, 40.0, 100.0, 220.0)
+EVERY_S = 2.0  # a new shadow forecast this often
+LONG_EVERY = 5  # ages from LONG_AGE_S on are scored by every fifth one only
+LONG_AGE_S = 10.0
+# How much news one more score of each age brings: forecasts that overlap err together.
+NEWS: tuple[float, ...] = tuple(
+    min(1.0, EVERY_S * (LONG_EVERY if age >= LONG_AGE_S else 1) / age) for age in SCORE_AGES_S
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +96,27 @@ class Band:
         return centre, lower, upper, confidence
 
 
+def score(truth: Floats, centre: Floats, below: Floats, above: Floats) -> Floats:
+    """The error of a forecast in units of its spread on the side of the error: 1 lies on its 95 % level.
+
+    At most MOST. All of one shape. `below` and `above` are > 0: distances from the centre to the 5 % and 95 % levels.
+    """
+    error = truth - centre
+    scores: Floats = np.clip(error / np.where(error < 0, below, above), -MOST, MOST)
+    return scores
+
+
 def calibrate(
     calibration: Calibration,
     prior: Floats,
     ages_s: Floats,
     centre: Floats,
-    halfwidth: Floats,
+    below: Floats,
+    above: Floats,
     tolerance: Tolerance,
     step: float,
 ) -> Band:
-    """Bounds and confidence of a forecast at ages (N,), given its centre and uncalibrated half width (N,).
+    """Bounds and confidence of a forecast at ages (N,), given its centre and uncalibrated spread to each side (N,).
 
     `prior` (A, M) are scores of people outside training, at SCORE_AGES_S. The shown value is the centre rounded to
     the sensor's `step`. Confidence never rises along a gap.
@@ -104,12 +124,25 @@ def calibrate(
     shown = requantise(centre, step)
     lower, upper, confidence = (np.empty((len(SCORE_AGES_S), len(ages_s))) for _ in range(3))
     for i in range(len(SCORE_AGES_S)):
-        scores, weights = _weighted(calibration.scores[i], prior[i])
-        low, high = _quantiles(scores, weights, calibration.miss[i])
-        lower[i], upper[i] = centre + low * halfwidth, centre + high * halfwidth
-        confidence[i] = _confidence(shown, centre, halfwidth, scores, weights, tolerance)
+        scores, weights = _weighted(calibration.scores[i], NEWS[i], prior[i])
+        low, high = _quantiles(scores, weights, np.array([calibration.miss[i] / 2, 1 - calibration.miss[i] / 2]))
+        lower[i], upper[i] = _unscored(low, centre, below, above), _unscored(high, centre, below, above)
+        confidence[i] = _confidence(shown, centre, below, above, scores, weights, tolerance)
     low_at, high_at, sure = (_between_ages(ages_s, rows) for rows in (lower, upper, confidence))
     return Band(ages_s, shown, np.minimum(low_at, shown), np.maximum(high_at, shown), np.minimum.accumulate(sure))
+
+
+def distribution(
+    calibration: Calibration, prior: Floats, ages_s: Floats, centre: Floats, below: Floats, above: Floats,
+    levels: Floats,
+) -> Floats:  # fmt: skip
+    """(N, Q) the whole calibrated distribution behind a band: its quantiles at `levels` (Q,), non-decreasing."""
+    rows = np.empty((len(levels), len(SCORE_AGES_S), len(ages_s)))
+    for i in range(len(SCORE_AGES_S)):
+        for q, at in enumerate(_quantiles(*_weighted(calibration.scores[i], NEWS[i], prior[i]), levels)):
+            rows[q, i] = _unscored(float(at), centre, below, above)
+    quantiles = np.stack([_between_ages(ages_s, row) for row in rows], axis=-1)
+    return np.maximum.accumulate(quantiles, axis=-1)
 
 
 def learn_decimals(known: int, values: Floats) -> int:
@@ -136,29 +169,38 @@ def withheld(confidence: Floats) -> npt.NDArray[np.bool_]:
     return confidence < FLOOR
 
 
-def _weighted(ring: npt.NDArray[np.float32], prior: Floats) -> tuple[Floats, Floats]:
-    """Scores at one age, own (a ring with NaN) and prior (M,), ascending, with weights that sum to 1."""
+def _weighted(ring: npt.NDArray[np.float32], news: float, prior: Floats) -> tuple[Floats, Floats]:
+    """Scores at one age, own (a ring with NaN, each worth `news`) and prior (M,), ascending, and weights of sum 1."""
     own = ring[np.isfinite(ring)].astype(np.float64)
-    rest = PRIOR_WEIGHT * max(0.0, 1.0 - len(own) / BUFFER)
+    rest = PRIOR_WEIGHT * max(0.0, 1.0 - news * len(own) / BUFFER)
     scores = np.concatenate((own, prior))
-    weights = np.concatenate((np.ones(len(own)), np.full(len(prior), rest / max(1, len(prior)))))
+    weights = np.concatenate((np.full(len(own), news), np.full(len(prior), rest / max(1, len(prior)))))
     order = np.argsort(scores, kind="stable")
     return scores[order], weights[order] / weights.sum()
 
 
-def _quantiles(scores: Floats, weights: Floats, miss: float) -> tuple[float, float]:
-    """The scores that leave miss/2 on either side."""
-    cumulative = np.cumsum(weights) - weights / 2
-    low, high = np.interp((miss / 2, 1 - miss / 2), cumulative, scores)
-    return float(low), float(high)
+def _quantiles(scores: Floats, weights: Floats, levels: Floats) -> Floats:
+    """The scores at `levels` (Q,) of their weighted distribution."""
+    return np.interp(levels, np.cumsum(weights) - weights / 2, scores)
+
+
+def _unscored(score: float, centre: Floats, below: Floats, above: Floats) -> Floats:
+    """The value that has this score."""
+    return centre + score * (below if score < 0 else above)
 
 
 def _confidence(
-    shown: Floats, centre: Floats, halfwidth: Floats, scores: Floats, weights: Floats, tolerance: Tolerance
+    shown: Floats,
+    centre: Floats,
+    below: Floats,
+    above: Floats,
+    scores: Floats,
+    weights: Floats,
+    tolerance: Tolerance,
 ) -> Floats:
     """P(|shown - truth| <= tolerance(truth)) at each of N ages under the scored distribution."""
-    truth = centre[:, None] + halfwidth[:, None] * scores  # (N, S)
-    allowed = np.maximum(tolerance.absolute, tolerance.relative * np.abs(truth))
+    truth = centre[:, None] + np.where(scores < 0, below[:, None], above[:, None]) * scores  # (N, S)
+    allowed = tolerance.at_each(truth)
     return np.asarray((np.abs(shown[:, None] - truth) <= allowed) @ weights)
 
 

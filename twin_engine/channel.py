@@ -16,10 +16,13 @@ from security.threats import Window as Judged
 from security.threats.plausible import PLAUSIBLE
 from twin_engine import gaps
 from twin_engine.calibrate import learn_decimals
-from twin_engine.channel_state import ChannelState, Made, Surroundings
+from twin_engine.channel_state import ChannelState, Made, Surroundings, under
+from twin_engine.healing import close, heal
 from twin_engine.messages import REVISED, Floats, Output, Provenance, Samples, Times
-from twin_engine.silence import announce, current_plan, forecast, open_gap, overdue, reach, show_gap
-from twin_engine.synthesise import bridge
+from twin_engine.quality import GOOD
+from twin_engine.shadow import Learnt, Shadows
+from twin_engine.silence import announce, current_plan, open_gap, overdue, reach, show_gap
+from twin_engine.synthesise import population_of
 
 
 def take(
@@ -30,13 +33,25 @@ def take(
     times_us, values = times_us[given], values[given]
     made = Made(state.id)
     if len(times_us):
-        signal = state.row.signal
-        doubtful = PLAUSIBLE.judge(Judged(state.id, signal.unit, signal.low, signal.high, times_us, values)).suspect
+        state, window = _scored(state, times_us, values)
+        doubtful = PLAUSIBLE.judge(window).suspect
         for start, end in _runs(doubtful):
             run = slice(start, end)
             step = _distrust if doubtful[start] else _trust
             state = step(state, times_us[run], values[run], near, live, made)
     return state, made.output()
+
+
+def _scored(state: ChannelState, times_us: Times, values: Floats) -> tuple[ChannelState, Judged]:
+    """What the detectors look at: the readings, and how rare each is. Late ones have no score of their own (1)."""
+    signal = state.row.signal
+    fresh = times_us > (-1 if state.surprise.last_us is None else state.surprise.last_us)
+    surprise, scores = state.surprise.read(times_us[fresh], values[fresh], state.period_us, state.step)
+    tails = np.ones((3, len(times_us)))
+    tails[:, fresh] = scores.residual_p, scores.sustained_p, scores.run_p
+    rare = {"residual_p": tails[0], "sustained_p": tails[1], "run_p": tails[2]}
+    window = Judged(state.id, signal.unit, signal.low, signal.high, times_us, values, **rare)
+    return replace(state, surprise=surprise), replace(window, reconstruction_p=scores.reconstruction_p)
 
 
 def pass_time(state: ChannelState, now_us: int, near: Surroundings) -> tuple[ChannelState, Output]:
@@ -68,7 +83,9 @@ def _trust(
     for start, end in gaps.unbroken_runs(times_us, gaps.period_of(steps_us, state.period_us)):
         run = slice(start, end)
         state = _close(state, int(times_us[start]), float(values[start]), near, live, made)
+        fresh = state.wound is not None and state.wound.end_us == int(times_us[start])
         state = _measure(state, times_us[run], values[run], near, live, made)
+        state = heal(state, near, made, closed=fresh)
     return state
 
 
@@ -85,8 +102,8 @@ def _measure(
     known_us, known = times_us, values
     if state.last_us is not None:
         known_us, known = np.append(state.last_us, times_us), np.append(state.last_value, values)
-    shadows, calibration = state.shadows.settle(state.calibration, known_us, known, state.period_us)
-    state = replace(
+    shadows, learnt = _settled(under(state, near.forecaster), known_us, known, near)
+    return replace(
         state,
         window=state.window.add(times_us, values),
         steps_us=gaps.learn_steps(state.steps_us, times_us, state.last_us),
@@ -94,17 +111,16 @@ def _measure(
         last_us=int(times_us[-1]),
         last_value=float(values[-1]),
         shadows=shadows,
-        calibration=calibration,
+        learnt=learnt,
     )
-    return _rehearse(state, near) if live else state
 
 
-def _rehearse(state: ChannelState, near: Surroundings) -> ChannelState:
-    """A shadow forecast now and then, while the sensor is alive."""
-    last_us = state.last_us or 0
-    if last_us < state.shadows.next_us:
-        return state
-    return replace(state, shadows=state.shadows.promise(forecast(state, near), last_us))
+def _settled(state: ChannelState, times_us: Times, values: Floats, near: Surroundings) -> tuple[Shadows, Learnt]:
+    """Shadow forecasts that fell due are scored; from a sensor that is not good nothing is learnt."""
+    if state.quality.verdict != GOOD.verdict:
+        return state.shadows.without(state.shadows.due_us <= times_us[-1]), state.learnt
+    population = population_of(near.forecaster, state.row.signal)
+    return state.shadows.settle(state.learnt, population, times_us, values, state.period_us)
 
 
 def _distrust(
@@ -145,12 +161,11 @@ def _close(state: ChannelState, time_us: int, value: float, near: Surroundings, 
     state = reach(state, time_us, near)
     if not near.at_ticks:
         state = show_gap(state, time_us - state.period_us // 2, near, made)
-    start_us, plan = state.last_us or 0, current_plan(state)
+    start_us = state.last_us or 0
     inside = state.gap_shown_us if near.at_ticks else gaps.grid_between(
         start_us, time_us - state.period_us // 2, state.period_us)  # fmt: skip
     inside = inside[(inside > start_us) & (inside < time_us) & ~_near(inside, state.doubted_us, state.period_us // 2)]
-    if len(inside):
-        made.revise(bridge(state.id, plan, start_us, time_us, value, inside, state.row.signal, state.step))
+    state = close(state, time_us, value, inside, near, made)
     if live and state.announced:
         seconds = (time_us - start_us) / 1e6
         made.tell(time_us, "gap-closed", "info", f"{state.row.label}: measured again after {seconds:.1f} s; revised")

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from device.signals import Channel, channel
 from twin_engine import gaps
-from twin_engine.calibrate import Calibration
 from twin_engine.messages import Event, Output, Provenance, Samples, Times
-from twin_engine.shadow import Shadows
+from twin_engine.quality import GOOD, Quality
+from twin_engine.shadow import Learnt, Shadows
+from twin_engine.surprise import Surprise
 from twin_engine.synthesise import Forecaster, Plan
 from twin_engine.window import Window
 
@@ -45,12 +47,23 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class Wound:
+    """A gap that has closed and will be revised once more when more is known of its far side."""
+
+    start_us: int
+    end_us: int
+    times_us: Times  # (n,) to be revised
+    before: npt.NDArray[np.float32]  # (T,) what was known when it opened
+    known: int = 1  # steps after it that the last revision knew
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelState:
     """All that the twin knows of one channel."""
 
     id: str
     window: Window
-    calibration: Calibration
+    learnt: Learnt
     shadows: Shadows
     steps_us: Times  # recent steps between readings
     decimals: int = -1  # that the sensor reports; -1 until a reading came
@@ -60,7 +73,11 @@ class ChannelState:
     plan: Plan | None = None  # set while a gap is open
     gap_shown_us: Times = field(default_factory=lambda: np.empty(0, np.int64))  # offline only: times shown in this gap
     doubted_us: Times = field(default_factory=lambda: np.empty(0, np.int64))  # quarantined readings of this gap
+    wound: Wound | None = None  # the last gap, while its revision may yet get better
     announced: bool = False  # the gap was told to people
+    quality: Quality = GOOD  # of the sensor's recent past
+    surprise: Surprise = field(default_factory=Surprise.start)  # how rare its readings are
+    drift: str = ""  # why the model fits this person badly; "" where it does not
     shown: Shown | None = None
 
     @property
@@ -89,7 +106,21 @@ def new_channel(channel_id: str, forecaster: Forecaster) -> ChannelState:
         raise ValueError(f"expected a channel of a known signal, got {channel_id!r}; nothing can be made of it")
     signal = row.signal.id
     window = Window.empty(round(forecaster.grid_s(signal) * 1e6), forecaster.context_steps(signal))
-    return ChannelState(channel_id, window, Calibration.start(), Shadows.none(), np.empty(0, np.int64))
+    learnt = Learnt.start(_experts(signal, forecaster), forecaster.version)
+    nothing = np.empty(0, np.int64)
+    return ChannelState(channel_id, window, learnt, Shadows.none(), nothing, surprise=Surprise.start(signal))
+
+
+def under(state: ChannelState, forecaster: Forecaster) -> ChannelState:
+    """The channel as it goes on under this model: what another version promised is forgotten."""
+    if state.learnt.monitor.version == forecaster.version:
+        return state
+    learnt = state.learnt.under(_experts(state.row.signal.id, forecaster), forecaster.version)
+    return replace(state, learnt=learnt, shadows=Shadows.none())
+
+
+def _experts(signal: str, forecaster: Forecaster) -> int:
+    return int(forecaster.population_weights(signal, np.ones(1)).shape[1])
 
 
 class Made:

@@ -20,6 +20,7 @@ from twin_engine.plans import PLANS, Floats32, Plan
 _BINS = ((24, 1), (12, 2), (10, 4), (8, 8), (8, 16), (8, 32))
 CONTEXT_STEPS = sum(count * width for count, width in _BINS)
 _SHRINK_BINS = 10.0  # the population's scale weighs as much as this many bins of the patient's own
+_LEAST_SCALE = 1e-9  # of a context that never moved, in a unit that nobody knows
 _CLIP = 15.0  # normalised inputs beyond this many scales tell no more
 SLOTS = ("emg_activity_mV", "gsr_uS", "skin_temp_C", "hr_bpm", "acc_g")  # signals seen beside the target
 _LAGS = (1, 4, 16, 64)  # steps over which it is asked whether a trend goes on
@@ -61,14 +62,16 @@ class Population:
 
 def prepare(plan: Plan, values: Floats, others: Mapping[str, Floats], population: Population) -> Prepared:
     """Contexts `values` (B, T) and `others` (slot -> (B, T)), signal's unit, NaN missing, normalised causally."""
-    path, last, scale, means, seen = normalise(plan.forward(values), population.scale[plan.signal])
+    typical = None if plan.arbitrary else population.scale[plan.signal]
+    path, last, scale, means, seen = normalise(plan.forward(values), typical)
     widths = np.log2(bin_widths())
     columns = [means, seen, np.broadcast_to(widths / 5, means.shape)]
     for slot in SLOTS:
         columns += _slot(slot, others.get(slot), len(values), population)
-    level = (last - population.level[plan.signal]) / population.spread[plan.signal]
+    unknown = np.zeros(len(last))
+    level = (last - population.level[plan.signal]) / population.spread[plan.signal] if typical else unknown
     statics = [
-        np.log(scale / population.scale[plan.signal]),
+        np.log(scale / typical) if typical else unknown,
         np.clip(level, -3, 3),
         _mean_of(means, seen),
         seen.mean(1),
@@ -80,17 +83,19 @@ def prepare(plan: Plan, values: Floats, others: Mapping[str, Floats], population
     return Prepared(path, bins, np.clip(np.stack(statics, -1), -5, 5).astype(np.float32), last, scale)
 
 
-def normalise(x: Floats, typical: float) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+def normalise(x: Floats, typical: float | None) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """Contexts `x` (B, T) centred on the last value and scaled: path, last, scale, bin means, bin presence.
 
     The scale is the mean absolute distance of the bins to the last value (bins widen with age, so the recent past
-    weighs more), shrunk to `typical` where the context is short. A context without any value is all zero.
+    weighs more), shrunk to `typical` (where that is known) as the context is short. A context without any value is
+    all zero.
     """
     last = last_value(x)
     means, seen = bin_means(x - last[:, None])
     weight = (seen > 0).astype(float)
     own = (np.abs(means) * weight).sum(1)
-    scale = (own + _SHRINK_BINS * typical) / (weight.sum(1) + _SHRINK_BINS)
+    shrink = 0.0 if typical is None else _SHRINK_BINS
+    scale = np.maximum((own + shrink * (typical or 0.0)) / np.maximum(weight.sum(1) + shrink, 1.0), _LEAST_SCALE)
     return (x - last[:, None]) / scale[:, None], last, scale, means / scale[:, None], seen
 
 

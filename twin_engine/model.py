@@ -1,37 +1,46 @@
 """The generative core: given what a channel did until its last reading, the distribution of what it does next.
 
-:class:`Generator` loads the packaged weights, checks their hashes and forecasts batches of contexts: signals with
-weights by the conditional LSTM-VAE (``network``), the rest by the simple method (``baselines.simple``), and the
-method's name says which. Forecasts are causal and deterministic. How far to trust them is learnt elsewhere
-(``calibrate``), beginning from :meth:`Generator.prior_scores`; what may be shown is decided elsewhere, too.
+:class:`Generator` loads the packaged weights, checks them and forecasts batches of contexts. A signal with weights is
+forecast by several experts: the conditional LSTM-VAE (``network``) first, then the cheap methods that it mixes
+(``baselines``), each with bounds of its own, and the weights that were best for people held out from training. A
+signal without weights has one expert, the simple method. Forecasts are causal and deterministic. Which experts serve
+one person best is learnt elsewhere (``personal``), and so is how far to trust them (``calibrate``), beginning from
+:meth:`Generator.prior_scores`; what may be shown is decided elsewhere, too.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from device.signals import SIGNALS
-from twin_engine.baselines import NAMES, Ridge, stack
+from security.signing import Signers
+from twin_engine.baselines import stack
 from twin_engine.features import CONTEXT_STEPS, SLOTS, Population, Prepared, prepare, slot_series
+from twin_engine.mend import Hole, Mended, Mender
 from twin_engine.messages import Floats
-from twin_engine.plans import PLANS, node_ages_s, node_steps
-from twin_engine.simple import laplace, simple
-from twin_engine.weightfile import FORMAT, WEIGHTS, ModelError, Trained, read_metadata, read_signal
+from twin_engine.plans import PLANS, Plan, node_ages_s, node_steps
+from twin_engine.simple import laplace, simple, simple_weights
+from twin_engine.surprise import reconstruction
+from twin_engine.trained import Trained, load_menders, load_signals
+from twin_engine.wave_mix import mend_wave
+from twin_engine.weightfile import WEIGHTS, ModelError, files_of, read_metadata
 
 if TYPE_CHECKING:
     from twin_engine.network import LstmVae
 
-__all__ = ["LEVELS", "METHOD", "Context", "Forecast", "Generator", "ModelError"]
+__all__ = ["BOUNDS", "LEVELS", "METHOD", "Context", "Forecast", "Generator", "ModelError"]
 
 LEVELS: tuple[float, ...] = (0.01, 0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99)
 METHOD = "lstm-vae"
 SCORE_LEVELS = np.linspace(0.0025, 0.9975, 200)  # of the held-out people's residuals, kept at each age
-_LOW, _MID, _HIGH = (LEVELS.index(level) for level in (0.05, 0.5, 0.95))
+BOUNDS = (0.05, 0.5, 0.95)  # levels that an expert states
+_BOUNDS_AT = [LEVELS.index(level) for level in BOUNDS]
 _LATENTS = 32  # samples of z a context, half of them the mirror image of the other half
 _RATTLES = 8  # evenly spaced quantiles of the noise around each
 
@@ -52,15 +61,15 @@ class Context:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Quantiles of what the sensor would report, at N ages of the gap. NaN throughout where nothing was known."""
+    """What the sensor would report at N ages of the gap, as E experts see it. NaN throughout if nothing was known."""
 
     ages_s: Floats  # (N,) > 0, increasing, up to the signal's horizon
-    quantiles: Floats  # (N, len(LEVELS)) signal's unit, non-decreasing along axis 1
-    method: str  # what made the centre at most ages: "lstm-vae", "ridge", "locf", "hold", ...
-    methods: tuple[str, ...] = ()  # (N,) what made the centre at each age
+    experts: tuple[str, ...]  # (E,) the LSTM-VAE first, where the signal has weights
+    bounds: Floats  # (E, N, 3) each expert's values at the levels BOUNDS, signal's unit
+    quantiles: Floats  # (N, len(LEVELS)) the first expert's own, signal's unit, non-decreasing along axis 1
 
     def at(self, ages_s: Floats) -> Floats:
-        """Quantiles (len(ages_s), len(LEVELS)) at any ages: linear in the logarithm of age, constant outside."""
+        """The first expert's quantiles (len(ages_s), len(LEVELS)) at any ages: linear in the logarithm of age."""
         log_ages = np.log(np.maximum(ages_s, self.ages_s[0]))
         nodes = np.log(self.ages_s)
         return np.stack([np.interp(log_ages, nodes, column) for column in self.quantiles.T], axis=-1)
@@ -73,24 +82,28 @@ class Generator:
     population: Population
     metadata: dict[str, Any] = field(repr=False)
     _trained: dict[str, Trained] = field(repr=False)
+    _menders: dict[str, Mender] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def load(cls, path: Path | None = None, threads: int = 1) -> Generator:
+    def load(cls, path: Path | None = None, threads: int = 1, signers: Signers | None = None) -> Generator:
         """The generator in the folder `path` (the packaged one by default), with torch on `threads` cores.
 
-        Raises ModelError where a file is missing, does not have the hash in the metadata, or has another layout.
+        `signers` are believed (the package's where None). Raises ModelError where a file is missing, was signed by
+        nobody of them, does not have the hash in the metadata, or has another layout.
         """
         import torch
 
         torch.set_num_threads(threads)
         folder = path or WEIGHTS
-        metadata = read_metadata(folder)
-        try:
-            population = Population(**metadata["population"])
-            trained = {signal: read_signal(folder, signal, entry) for signal, entry in metadata["signals"].items()}
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"expected weights of format {FORMAT} in {folder}, got {error!r}; retrain them") from error
-        return cls(population, metadata, trained)
+        metadata = read_metadata(folder, signers)
+        trained, menders = load_signals(folder, metadata), load_menders(folder, metadata)
+        return cls(Population(**metadata["population"]), metadata, trained, menders)
+
+    @cached_property
+    def version(self) -> str:
+        """Which weights these are: 12 hex digits of a hash over the hashes of all of them."""
+        hashes = sorted(files_of(self.metadata).values())
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
 
     def grid_s(self, signal: str) -> float:
         """Step of the signal's model grid in seconds."""
@@ -109,37 +122,88 @@ class Generator:
 
         Raises KeyError for a signal that is not in the table.
         """
-        groups: dict[str, list[int]] = {}
-        for index, context in enumerate(contexts):
-            groups.setdefault(context.signal, []).append(index)
         out: dict[int, Forecast] = {}
-        for signal, members in groups.items():
+        for signal, members in _by_signal(contexts).items():
             batch = [contexts[i] for i in members]
             made = self._generate(signal, batch) if signal in self._trained else [_simple(c) for c in batch]
             out.update(zip(members, made, strict=True))
         return [out[i] for i in range(len(contexts))]
 
-    def prior_scores(self, signal: str, ages_s: Floats) -> Floats:
-        """(len(ages_s), M) sorted residuals (truth - centre) / half width of people held out from training.
+    def mends(self, signal: str, gap_s: float) -> bool:
+        """Whether a closed gap of that length can be filled from both sides: waves step by step, others as learnt."""
+        if signal in self._menders:
+            return bool(gap_s <= self._menders[signal].cheap.lengths[-1] * PLANS[signal].grid_s)
+        return gap_s <= PLANS[signal].dense_steps * PLANS[signal].grid_s
 
-        Half width is (q0.95 - q0.05) / 2, at least half of the sensor's resolution. Where nothing was trained they
-        are those of a Laplace distribution whose 90 % interval is right.
+    def mend(self, holes: Sequence[Hole]) -> list[Mended]:
+        """One filling a hole, in order. The caller guarantees that :meth:`mends` says yes."""
+        out: dict[int, Mended] = {}
+        for signal, members in _by_signal(holes).items():
+            batch = [holes[i] for i in members]
+            mender = self._menders.get(signal)
+            made = mender.mend(batch) if mender else [mend_wave(hole, PLANS[signal].grid_s) for hole in batch]
+            out.update(zip(members, made, strict=True))
+        return [out[i] for i in range(len(holes))]
+
+    def reconstruct(self, contexts: Sequence[Context], truths: Sequence[Floats]) -> Floats:
+        """(B,) log-probability, a known age, of what came after each context, by latents that have seen it.
+
+        `truths` are (S,) what came at each grid step, signal's unit, NaN missing. NaN for signals without weights.
+        An and Cho 2015, "Variational autoencoder based anomaly detection using reconstruction probability".
+        """
+        density = np.full(len(contexts), np.nan)
+        for signal, members in _by_signal(contexts).items():
+            if signal in self._trained:
+                batch = [contexts[i] for i in members]
+                truth = np.stack([_at_nodes(signal, truths[i]) for i in members])
+                density[members] = self._reconstruct(signal, batch, truth)
+        return density
+
+    def _reconstruct(self, signal: str, batch: Sequence[Context], truth: Floats) -> Floats:
+        trained, prepared, plan = self._trained[signal], self.prepared(batch), PLANS[signal]
+        normal = (plan.forward(truth) - prepared.last[:, None]) / prepared.scale[:, None]
+        known = np.isfinite(normal).astype(np.float64)
+        bases = stack(plan, prepared, trained.ridge)
+        return reconstruction(trained.network, prepared, bases, normal, known, batch[0].seed)
+
+    def prior_scores(self, signal: str, ages_s: Floats) -> Floats:
+        """(len(ages_s), M) sorted residuals of people held out from training, by ``calibrate.score``.
+
+        Where nothing was trained they are those of a Laplace distribution whose 90 % interval is right.
         """
         trained = self._trained.get(signal)
         if trained is None:
             return np.tile(laplace(SCORE_LEVELS), (len(ages_s), 1))
-        nodes = np.log(node_ages_s(signal))
-        log_ages = np.log(np.maximum(ages_s, self.grid_s(signal)))
-        return np.stack([np.interp(log_ages, nodes, column) for column in trained.scores.T], axis=-1)
+        return _at_ages(signal, trained.scores, ages_s)
+
+    def network(self, signal: str) -> LstmVae:
+        """The network of a trained signal. Raises KeyError for another."""
+        return self._trained[signal].network
+
+    def population_weights(self, signal: str, ages_s: Floats) -> Floats:
+        """(len(ages_s), E) weights of a signal's experts that served people held out from training best."""
+        trained = self._trained.get(signal)
+        if trained is None:
+            return np.tile(simple_weights(signal), (len(ages_s), 1))
+        return _at_ages(signal, trained.weights, ages_s)
+
+    def baselines(self, contexts: Sequence[Context]) -> tuple[tuple[str, ...], Floats]:
+        """Names, and quantiles (B, N, C, len(LEVELS)), of the cheap forecasts of one trained signal."""
+        signal = contexts[0].signal
+        trained, prepared = self._trained[signal], self.prepared(contexts)
+        bases = stack(PLANS[signal], prepared, trained.ridge)
+        return PLANS[signal].bases, dressed(PLANS[signal], prepared, bases, trained.dress)
 
     def _generate(self, signal: str, batch: Sequence[Context]) -> list[Forecast]:
-        trained, prepared = self._trained[signal], self.prepared(batch)
-        bases = stack(prepared, node_steps(signal), trained.ridge)
+        trained, prepared, plan = self._trained[signal], self.prepared(batch), PLANS[signal]
+        bases = stack(plan, prepared, trained.ridge)
         seeds = [context.seed for context in batch]
-        quantiles = predict(signal, trained.network, trained.gate, prepared, bases, seeds)
-        quantiles[~np.isfinite(prepared.path).any(1)] = np.nan
-        ages_s = node_ages_s(signal)
-        return [Forecast(ages_s, q, trained.method, trained.gate) for q in quantiles]
+        quantiles = predict(plan, trained.network, prepared, bases, seeds)
+        bounds = experts_of(plan, prepared, quantiles, bases, trained.dress)  # (B, E, N, 3)
+        unknown = ~np.isfinite(prepared.path).any(1)
+        quantiles[unknown], bounds[unknown] = np.nan, np.nan
+        ages_s, names = node_ages_s(signal), (METHOD, *plan.bases)
+        return [Forecast(ages_s, names, b, q) for b, q in zip(bounds, quantiles, strict=True)]
 
     def prepared(self, batch: Sequence[Context]) -> Prepared:
         """Contexts of one signal, normalised."""
@@ -149,41 +213,62 @@ class Generator:
         present = {slot: v for slot, v in others.items() if np.isfinite(v).any()}
         return prepare(PLANS[batch[0].signal], values, present, self.population)
 
-    def ridge(self, signal: str) -> Ridge:
-        """The ridge regression of a trained signal."""
-        return self._trained[signal].ridge
+
+def _by_signal(contexts: Sequence[Context | Hole]) -> dict[str, list[int]]:
+    """Signal -> which contexts (or holes) are of it."""
+    groups: dict[str, list[int]] = {}
+    for index, context in enumerate(contexts):
+        groups.setdefault(context.signal, []).append(index)
+    return groups
 
 
-def predict(
-    signal: str, network: LstmVae, gate: Sequence[str], prepared: Prepared, bases: Floats, seeds: Sequence[int]
-) -> Floats:
-    """Quantiles (B, N, len(LEVELS)) in the signal's unit; `bases` (B, N, 4) normalised, one seed a context."""
+def _at_nodes(signal: str, steps: Floats) -> Floats:
+    """(N,) what `steps` (S,) hold at the signal's nodes; NaN beyond them."""
+    nodes = node_steps(signal)
+    out = np.full(len(nodes), np.nan)
+    inside = nodes <= len(steps)
+    out[inside] = steps[nodes[inside] - 1]
+    return out
+
+
+def _at_ages(signal: str, rows: Floats, ages_s: Floats) -> Floats:
+    """(len(ages_s), M) rows (N, M), one a node of the signal, blended at other ages by the logarithm of age."""
+    nodes, log_ages = np.log(node_ages_s(signal)), np.log(np.maximum(ages_s, PLANS[signal].grid_s))
+    return np.stack([np.interp(log_ages, nodes, column) for column in rows.T], axis=-1)
+
+
+def predict(plan: Plan, network: LstmVae, prepared: Prepared, bases: Floats, seeds: Sequence[int]) -> Floats:
+    """The network's quantiles (B, N, len(LEVELS)), signal's unit; `bases` (B, N, C) normalised, one seed a context."""
     drawn = _sample(network, prepared, bases, seeds)  # (B, K·J, N)
-    normal = gated(np.quantile(drawn, LEVELS, axis=1).transpose(1, 2, 0), bases, gate)
+    normal = np.quantile(drawn, LEVELS, axis=1).transpose(1, 2, 0)
     model_space = normal * prepared.scale[:, None, None] + prepared.last[:, None, None]
-    quantiles: Floats = np.maximum.accumulate(PLANS[signal].inverse(model_space), axis=-1)
+    quantiles: Floats = np.maximum.accumulate(plan.inverse(model_space), axis=-1)
     return quantiles
 
 
-def normalised_residuals(signal: str, truth: Floats, quantiles: Floats) -> Floats:
-    """(truth - centre) / half width for `truth` (...,) and `quantiles` (..., len(LEVELS)), signal's unit."""
-    half = np.maximum((quantiles[..., _HIGH] - quantiles[..., _LOW]) / 2, resolution_floor(signal))
-    residuals: Floats = (truth - quantiles[..., _MID]) / half
-    return residuals
+def dressed(plan: Plan, prepared: Prepared, bases: Floats, dress: Floats) -> Floats:
+    """Quantiles (B, N, C, Q) of cheap forecasts `bases` (B, N, C), signal's unit.
+
+    `dress` (N, C, Q) are held-out people's errors, in causal scales (``dress_unit``), with median 0.
+    """
+    spread = dress[None] / dress_unit(plan, prepared.scale)[:, None, None, None]
+    normal = bases[..., None] + spread
+    return plan.inverse(normal * prepared.scale[:, None, None, None] + prepared.last[:, None, None, None])
 
 
-def resolution_floor(signal: str) -> float:
-    """The least half width that a normalised residual is divided by: half of the sensor's step."""
-    return SIGNALS[signal].resolution / 2
+def dress_unit(plan: Plan, scale: Floats) -> Floats:
+    """What the cheap methods' errors are counted in, as multiples of `scale` (B,): the better choice for them.
+
+    One causal scale, but for a signal in logarithms the logarithm's own unit, where their errors vary less.
+    """
+    return np.ones_like(scale) if plan.log_offset is None else scale
 
 
-def gated(quantiles: Floats, bases: Floats, gate: Sequence[str]) -> Floats:
-    """`quantiles` (B, N, Q) moved so that their centre is that of the method which `gate` (N,) names."""
-    moved = quantiles.copy()
-    for n, name in enumerate(gate):
-        if name != METHOD:
-            moved[:, n] += bases[:, n, NAMES.index(name), None] - quantiles[:, n, _MID, None]
-    return moved
+def experts_of(plan: Plan, prepared: Prepared, quantiles: Floats, bases: Floats, dress: Floats) -> Floats:
+    """(B, E, N, 3) the bounds of the network, whose quantiles are given, and of every cheap forecast."""
+    cheap = dressed(plan, prepared, bases, dress[..., _BOUNDS_AT])  # (B, N, C, 3)
+    own = quantiles[:, None, :, _BOUNDS_AT]
+    return np.concatenate([own, cheap.transpose(0, 2, 1, 3)], axis=1)
 
 
 def _sample(network: LstmVae, prepared: Prepared, bases: Floats, seeds: Sequence[int]) -> Floats:
@@ -221,6 +306,8 @@ def _simple(context: Context) -> Forecast:
     ages_s = node_ages_s(context.signal)
     values = _fit(context.values)
     if not np.isfinite(values).any():
-        return Forecast(ages_s, np.full((len(ages_s), len(LEVELS)), np.nan), "none")
-    quantiles, method = simple(context.signal, values, np.array(LEVELS))
-    return Forecast(ages_s, quantiles, method, (method,) * len(ages_s))
+        count = len(simple_weights(context.signal))
+        unknown = np.full((count, len(ages_s), len(LEVELS)), np.nan)
+        return Forecast(ages_s, ("none",) * count, unknown[..., _BOUNDS_AT], unknown[0])
+    names, quantiles = simple(context.signal, values, np.array(LEVELS))
+    return Forecast(ages_s, names, quantiles[..., _BOUNDS_AT], quantiles[0])

@@ -5,7 +5,7 @@ z; a second LSTM walks over the ages and says, for each, how to mix the cheap fo
 unsure to be. Everything is in normalised units (``features.prepare``). Imported only by what trains or runs it,
 because importing torch takes seconds.
 
-B contexts, L bins, N ages, K latent samples.
+B contexts, L bins, N ages, K latent samples, C cheap forecasts.
 """
 
 from __future__ import annotations
@@ -15,35 +15,40 @@ import math
 import torch
 from torch import Tensor, nn
 
-from twin_engine.baselines import NAMES
 from twin_engine.features import SLOTS, STATICS
 
 CHANNELS = 3 + 2 * len(SLOTS)
 HIDDEN, LATENT, POSTERIOR_HIDDEN = 48, 8, 32
-_BASES = len(NAMES)
+
+
+LATENT_PART, BASES_PART = "latent", "baselines"  # what an ablation takes away
 
 
 class LstmVae(nn.Module):
-    """See the file's docstring. `horizon_scale` (N,) is the training people's mean error of ridge at each age."""
+    """See the file's docstring. `horizon_scale` (N,) is the training people's mean error of ridge at each age.
+
+    `without` is "" or one of the parts above, which is then held at zero: the last value is the origin.
+    """
 
     horizon_scale: Tensor
     ages: Tensor
 
-    def __init__(self, nodes: Tensor, horizon_scale: Tensor, latent: bool = True) -> None:
+    def __init__(self, nodes: Tensor, horizon_scale: Tensor, bases: int, without: str = "") -> None:
         super().__init__()
+        self.bases = bases
         log_age = torch.log(nodes.float())
         step = torch.diff(log_age, prepend=log_age[:1])
         self.register_buffer("ages", torch.stack([log_age / log_age[-1], step], -1))  # (N, 2)
         self.register_buffer("horizon_scale", horizon_scale)
-        self.latent = latent
+        self.without = without
         self.encoder = nn.LSTM(CHANNELS, HIDDEN, batch_first=True)
         self.context = nn.Sequential(nn.Dropout(0.2), nn.Linear(HIDDEN + STATICS, HIDDEN), nn.SiLU())
         self.prior = nn.Linear(HIDDEN, 2 * LATENT)
         self.future = nn.LSTM(4, POSTERIOR_HIDDEN, batch_first=True)
         self.posterior = nn.Linear(HIDDEN + POSTERIOR_HIDDEN, 2 * LATENT)
         self.start = nn.Linear(HIDDEN + LATENT, 2 * HIDDEN)
-        self.decoder = nn.LSTM(_BASES + 2 + LATENT, HIDDEN, batch_first=True)
-        self.head = nn.Linear(HIDDEN, _BASES + 2)
+        self.decoder = nn.LSTM(bases + 2 + LATENT, HIDDEN, batch_first=True)
+        self.head = nn.Linear(HIDDEN, bases + 2)
         with torch.no_grad():  # begin as ridge with its own error
             self.head.weight.mul_(0.3)
             self.head.bias.zero_()
@@ -68,9 +73,10 @@ class LstmVae(nn.Module):
         return mean, log_var.clamp(-5, 3)
 
     def decode(self, context: Tensor, z: Tensor, bases: Tensor) -> tuple[Tensor, Tensor]:
-        """Centre and Laplace scale (B, K, N) for each latent z (B, K, LATENT); `bases` (B, N, 4)."""
+        """Centre and Laplace scale (B, K, N) for each latent z (B, K, LATENT); `bases` (B, N, C)."""
         count, samples, ages = len(context), z.shape[1], bases.shape[1]
-        z = z if self.latent else torch.zeros_like(z)
+        z = torch.zeros_like(z) if self.without == LATENT_PART else z
+        bases = torch.zeros_like(bases) if self.without == BASES_PART else bases
         context = context[:, None].expand(-1, samples, -1)
         state = torch.tanh(self.start(torch.cat([context, z], -1))).flatten(0, 1)  # (B·K, 2·HIDDEN)
         hidden, cell = (part[None].contiguous() for part in state.chunk(2, -1))
@@ -80,8 +86,8 @@ class LstmVae(nn.Module):
         told = told[:, None].expand(-1, samples, -1, -1)
         inputs = torch.cat([told, z[:, :, None].expand(-1, -1, ages, -1)], -1).flatten(0, 1)  # (B·K, N, …)
         out = self.head(self.decoder(inputs, (hidden, cell))[0]).view(count, samples, ages, -1)
-        mixed = (torch.softmax(out[..., :_BASES], -1) * bases[:, None]).sum(-1)
-        delta, log_scale = out[..., _BASES], out[..., _BASES + 1]
+        mixed = (torch.softmax(out[..., : self.bases], -1) * bases[:, None]).sum(-1)
+        delta, log_scale = out[..., self.bases], out[..., self.bases + 1]
         centre = mixed + self.horizon_scale * 3 * torch.tanh(delta / 3)
         return centre, self.horizon_scale * torch.exp(log_scale.clamp(-4, 3) - 0.7)
 

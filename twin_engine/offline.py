@@ -6,7 +6,7 @@ the twin for its estimate. The output of a row never depends on a later one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +24,7 @@ from twin_engine.messages import (
     Samples,
     Tick,
 )
+from twin_engine.rehearse import rehearse
 from twin_engine.synthesise import Forecaster
 from twin_engine.twin import Twin, fold
 
@@ -42,7 +43,7 @@ class _Run:
     twin: Twin = field(default_factory=lambda: Twin(_PATIENT, at_ticks=True))
     pending: list[int] = field(default_factory=list)  # rows read and not folded yet
     shown: dict[tuple[str, int], list[str]] = field(default_factory=dict)  # (channel, µs) -> what stands in its row
-    revised: list[str] = field(default_factory=list)
+    revised: dict[tuple[str, int], str] = field(default_factory=dict)  # (column, row) -> the last revision of it
 
     def __post_init__(self) -> None:
         self.times_us = np.round(self.recording.times_s * 1e6).astype(np.int64)
@@ -95,6 +96,8 @@ class _Run:
     def _fold(self, message: Message) -> None:
         self.twin, made = fold(self.twin, message, self.forecaster)
         self._keep(made)
+        rehearsed = rehearse({_PATIENT: self.twin}, self.forecaster)
+        self.twin = rehearsed[_PATIENT][0] if rehearsed else self.twin
 
     def _keep(self, made: Output) -> None:
         for samples in made.samples:
@@ -104,7 +107,8 @@ class _Run:
         for samples in made.revisions:
             column = self.by_channel[samples.channel]
             for i, time_us in enumerate(samples.times_us.tolist()):
-                self.revised.append(self._line(column, self.row_of[time_us], _cells(samples, i)))
+                row = self.row_of[time_us]
+                self.revised[column.name, row] = self._line(column, row, _cells(samples, i))
 
     def _row(self, row: int) -> Iterator[str]:
         """One line a column: the file's own value, the twin's, or none between readings."""
@@ -129,10 +133,13 @@ class _Run:
 
 def twin_of_recording(
     recording: Recording, forecaster: Forecaster, progress: Callable[[float], None] = lambda _: None
-) -> tuple[Iterator[str], list[str]]:
-    """(lines of what was shown, lines of the revisions). The second list fills while the first is consumed."""
+) -> tuple[Iterator[str], Collection[str]]:
+    """(lines of what was shown, lines of the revisions). The second fills while the first is consumed.
+
+    A row that was revised more than once has its last revision.
+    """
     run = _Run(recording, forecaster)
-    return run.lines(progress), run.revised
+    return run.lines(progress), run.revised.values()
 
 
 def _cells(samples: Samples, i: int) -> list[str]:

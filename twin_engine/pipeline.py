@@ -36,6 +36,7 @@ from twin_engine.messages import (
 from twin_engine.prove import Gate, Proven, is_live
 from twin_engine.recipients import Recipients
 from twin_engine.registry import Assignments
+from twin_engine.rehearse import rehearse
 from twin_engine.store.errors import NotOwner, StoreDown
 from twin_engine.store.raw import RawAnswer, RawAssignment, RawEvent, RawRecord
 from twin_engine.store.shard import Commit, DeadLetter, Order, ShardStore, TwinWrite
@@ -135,6 +136,7 @@ class Engine:
         now_ms = self._clock_ms()
         if self._is_due("tick", TICK_MS) and len(records) < _FULL_READ:
             self._tick(now_ms, work, stories)
+        self._rehearse(stories)
         self._commit(work, stories, now_ms, bool(records))
 
     def _chores(self) -> None:
@@ -301,6 +303,14 @@ class Engine:
         story.changed |= spoke or not isinstance(message, Tick)
         if spoke:
             story.samples.append(made)
+
+    def _rehearse(self, stories: dict[str, _Story]) -> None:
+        """The second half of the folds of this round, for all their patients together."""
+        told = {patient: self._twins[patient] for patient, story in stories.items() if story.changed}
+        for patient, (twin, made) in rehearse(told, self._forecaster).items():
+            self._twins[patient] = twin
+            if made.events:
+                stories[patient].samples.append(made)
 
     def _count(self, name: str, by: int) -> None:
         self._counts[name] = self._counts.get(name, 0) + by

@@ -7,13 +7,17 @@ first step of the model's grid, then the generative model's forecast.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from twin_engine import gaps
-from twin_engine.channel_state import ChannelState, Made, Surroundings
-from twin_engine.messages import Provenance
-from twin_engine.synthesise import HOLD, Plan, context_of, emit, hold_plan, plan_of, prior_of
+from twin_engine.channel_state import ChannelState, Made, Surroundings, under
+from twin_engine.messages import Floats, Provenance
+from twin_engine.synthesise import Plan, context_of, emit, hold_plan, plan_of, population_of, prior_of
+
+if TYPE_CHECKING:
+    from twin_engine.model import Context, Forecast
 
 
 def overdue(state: ChannelState, now_us: int, near: Surroundings) -> bool:
@@ -26,9 +30,9 @@ def overdue(state: ChannelState, now_us: int, near: Surroundings) -> bool:
 def open_gap(state: ChannelState, near: Surroundings) -> ChannelState:
     """A gap begins after the last reading. A short one shows the last value; the model is asked when it lasts."""
     signal = state.row.signal
-    prior = prior_of(near.forecaster, signal)
-    hold = hold_plan(state.last_value, state.window, state.last_us or 0, signal, state.step, state.calibration, prior)
-    return replace(state, plan=hold, emitted_us=max(state.emitted_us, state.last_us or 0))
+    prior, last_us = prior_of(near.forecaster, signal), state.last_us or 0
+    hold = hold_plan(state.last_value, state.window, last_us, signal, state.step, state.learnt.calibration, prior)
+    return replace(state, plan=hold, emitted_us=max(state.emitted_us, last_us))
 
 
 def reach(state: ChannelState, time_us: int, near: Surroundings) -> ChannelState:
@@ -37,9 +41,10 @@ def reach(state: ChannelState, time_us: int, near: Surroundings) -> ChannelState
     Confidence never rises along a gap, so the model's plan starts no surer than what was already shown.
     """
     plan, last_us = current_plan(state), state.last_us or 0
-    if plan.method != HOLD or (time_us - last_us) / 1e6 < 0.99 * plan.band.ages_s[-1]:
+    if not plan.holds or (time_us - last_us) / 1e6 < 0.99 * plan.band.ages_s[-1]:
         return state
-    plan = forecast(state, near)
+    (forecast,) = near.forecaster.forecast([context_of_gap(state, near)])
+    plan = planned(state, near, forecast)
     if state.shown is not None and state.shown.time_us > last_us and state.shown.provenance == Provenance.SYNTHESISED:
         plan = replace(
             plan, band=replace(plan.band, confidence=np.minimum(plan.band.confidence, state.shown.confidence))
@@ -78,16 +83,28 @@ def announce(state: ChannelState, now_us: int, near: Surroundings, made: Made) -
     return state
 
 
-def forecast(state: ChannelState, near: Surroundings) -> Plan:
-    """A plan from the generative model, for a gap that begins after the last reading."""
-    from twin_engine.model import LEVELS
-
-    signal = state.row.signal
+def context_of_gap(state: ChannelState, near: Surroundings) -> Context:
+    """What the model may look at for a gap that begins after the last reading."""
     others = {name: window for name, window in near.others.items() if name != state.id}
-    context = context_of(signal.id, state.window, state.last_us or 0, others, near.patient)
-    (made,) = near.forecaster.forecast([context])
-    prior = prior_of(near.forecaster, signal)
-    return plan_of(made, state.last_value, signal, state.step, state.calibration, prior, LEVELS)
+    return context_of(state.row.signal.id, state.window, state.last_us or 0, others, near.patient)
+
+
+def hindsight(state: ChannelState, near: Surroundings) -> tuple[Context, Floats]:
+    """What the model could look at a stretch ago (a tenth of its reach), and what has come since, step by step."""
+    window, signal, last_us = state.window, state.row.signal.id, state.last_us or 0
+    steps = min(max(2, round(0.1 * near.forecaster.horizon_s(signal) * 1e6 / window.grid_us)), window.steps // 2)
+    values, then_us = window.until(last_us), last_us - steps * window.grid_us
+    others = {name: other for name, other in near.others.items() if name != state.id}
+    context = context_of(signal, window, then_us, others, near.patient)
+    return replace(context, values=values[:-steps]), values[-steps:]
+
+
+def planned(state: ChannelState, near: Surroundings, forecast: Forecast) -> Plan:
+    """A plan from the model's forecast, weighed and calibrated for this person."""
+    signal, learnt = state.row.signal, under(state, near.forecaster).learnt
+    prior, population = prior_of(near.forecaster, signal), population_of(near.forecaster, signal)
+    own = learnt.personal.weights(population)
+    return plan_of(forecast, state.last_value, signal, state.step, learnt.calibration, prior, own, population)
 
 
 def current_plan(state: ChannelState) -> Plan:

@@ -1,7 +1,8 @@
-"""The simple method, for signals that nothing was trained for: hold, or continue a wave, and say how far off it may be.
+"""The simple methods, for signals that nothing was trained for: hold a level, or continue a wave as it went.
 
-A level is held at its last value, with a spread that grows as the context itself has moved. A wave is continued by
-autoregression until only its mean and its own spread are left.
+A level is held at its last value, with a spread that grows with age as the context itself has moved. A wave is
+continued by several forecasts from its own last seconds (``wave``), experts between which each person's own shadow
+forecasts choose, until only its mean and its own spread are left.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import math
 import numpy as np
 
 from device.signals import SIGNALS, Kind
-from twin_engine.baselines import AR_ORDER, advance, burg, newest
+from twin_engine.baselines import mean
 from twin_engine.features import last_value
 from twin_engine.messages import Floats
-from twin_engine.plans import WAVE_DENSE_STEPS, Ints, node_steps
+from twin_engine.plans import PLANS, Ints, node_steps
+from twin_engine.wave import BASES
+from twin_engine.wave_mix import own_halfwidth
 
 _MIN_READINGS = 8
+_TRUSTED = {"wave-ar": 0.5, "analog": 0.5}  # of a wave's experts, for people nobody knows: see ``wave_mix.mixed``
 
 
 def laplace(levels: Floats) -> Floats:
@@ -26,18 +30,45 @@ def laplace(levels: Floats) -> Floats:
     return scaled
 
 
-def simple(signal: str, values: Floats, levels: Floats) -> tuple[Floats, str]:
-    """Quantiles (N, Q) in the signal's unit at the signal's nodes, and the method's name, from `values` (T,)."""
-    row = SIGNALS[signal]
+def simple_weights(signal: str) -> Floats:
+    """(E,) weights of a signal's simple experts for people nobody knows."""
+    if SIGNALS[signal].kind is not Kind.WAVE:
+        return np.ones(1)
+    return np.array([_TRUSTED.get(name, 0.0) for name in PLANS[signal].bases])
+
+
+def simple(signal: str, values: Floats, levels: Floats) -> tuple[tuple[str, ...], Floats]:
+    """Names of the simple experts (E,) and their quantiles (E, N, Q) at the signal's nodes, from `values` (T,)."""
+    row, plan = SIGNALS[signal], PLANS[signal]
     if row.kind is Kind.WAVE:
-        centre, half, method = _wave(signal, values)
+        names, (centres, half) = plan.bases, _wave(signal, values)
     else:
         nodes = node_steps(signal)
-        centre = np.full(len(nodes), last_value(values[None])[0])
-        half, method = _drift(signal, values, nodes), "hold"
+        names, centres = ("hold",), np.full((1, len(nodes)), last_value(values[None])[0])
+        half = _drift(signal, values, nodes)
     half = np.maximum(half, row.resolution / 2)
-    spread = centre[:, None] + half[:, None] * laplace(levels)
-    return np.clip(spread, row.low, row.high), method
+    spread = centres[..., None] + half[:, None] * laplace(levels)
+    return names, np.clip(spread, row.low, row.high)
+
+
+def _wave(signal: str, values: Floats) -> tuple[Floats, Floats]:
+    """Centres (E, N) of a wave's experts, and the 90 % half width (N,) that its own past shows.
+
+    Step by step as far as the plan is dense; beyond it the mean, as far off as the wave itself swings.
+    """
+    nodes, plan = node_steps(signal), PLANS[signal]
+    near = nodes[nodes <= plan.dense_steps]
+    last = last_value(values[None])[0]
+    path = (values - last)[None]
+    centres = np.repeat(mean(path, nodes), len(plan.bases), axis=0)
+    for e, name in enumerate(plan.bases):
+        if name in BASES:
+            centres[e, : len(near)] = BASES[name](path, near)[0]
+    known = values[np.isfinite(values)]
+    half = np.full(len(nodes), 1.645 * float(known.std()) if len(known) > 1 else SIGNALS[signal].tolerance.at(last))
+    if len(known) >= _MIN_READINGS:
+        half[: len(near)] = own_halfwidth(values, near)
+    return centres + last, half
 
 
 def _drift(signal: str, values: Floats, nodes: Ints) -> Floats:
@@ -56,38 +87,3 @@ def _drift(signal: str, values: Floats, nodes: Ints) -> Floats:
             known_step, known_move = int(step), max(known_move, float(np.quantile(moves, 0.9)))
         half[i] = max(known_move * math.sqrt(step / known_step), tolerance * math.sqrt(step / nodes[-1]))
     return half
-
-
-def _wave(signal: str, values: Floats) -> tuple[Floats, Floats, str]:
-    """Centre (N,), 90 % half width (N,) and method of a wave: autoregression first, then its mean and own spread."""
-    nodes = node_steps(signal)
-    stride = _stride(values)  # a recording may be slower than the grid
-    series = values[::-1][::stride][::-1]
-    known = series[np.isfinite(series)]
-    mean = float(known.mean()) if len(known) else 0.0
-    spread = 1.645 * float(known.std()) if len(known) else SIGNALS[signal].tolerance.at(mean)
-    centre, half = np.full(len(nodes), mean), np.full(len(nodes), spread)
-    dense = nodes <= WAVE_DENSE_STEPS
-    if len(known) < 4 * AR_ORDER:
-        return centre, half, "mean"
-    ages = np.maximum(1, nodes[dense] // stride)
-    coefficients, variance = burg((series - mean)[None], AR_ORDER)
-    path = advance(coefficients, newest((series - mean)[None], AR_ORDER), np.unique(ages))[0]
-    centre[dense] = mean + path[np.searchsorted(np.unique(ages), ages)]
-    growth = np.cumsum(_impulse(coefficients[0], int(ages[-1])) ** 2)
-    half[dense] = np.minimum(spread, 1.645 * np.sqrt(variance[0] * growth[ages - 1]))
-    return centre, half, "ar"
-
-
-def _stride(values: Floats) -> int:
-    index = np.flatnonzero(np.isfinite(values))
-    return max(1, int(np.median(np.diff(index)))) if len(index) > 1 else 1
-
-
-def _impulse(coefficients: Floats, count: int) -> Floats:
-    """(count,) response of the autoregression to one unit innovation; its squares add up to the error's variance."""
-    response = np.zeros(count + len(coefficients))
-    response[len(coefficients)] = 1.0
-    for i in range(len(coefficients) + 1, len(response)):
-        response[i] = coefficients @ response[i - len(coefficients) : i][::-1]
-    return response[len(coefficients) :]

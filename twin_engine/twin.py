@@ -123,7 +123,7 @@ def _readings(twin: Twin, message: Readings, forecaster: Forecaster) -> tuple[Tw
         if channel(block.channel) is None or (block.channel not in channels and len(channels) >= MAX_CHANNELS):
             continue
         before = channels.get(block.channel) or new_channel(block.channel, forecaster)
-        near = _surroundings(twin, channels, forecaster)
+        near = surroundings(twin, channels, forecaster)
         after, made = take(before, block.times_us, block.values, near, message.live)
         channels[block.channel] = after
         outputs.append(made)
@@ -132,7 +132,7 @@ def _readings(twin: Twin, message: Readings, forecaster: Forecaster) -> tuple[Tw
         text = f"device {message.device} sends {', '.join(unknown)}, of which no signal row is known; not shown"
         outputs.append(Output(events=(Event(message.frame_ms, "device", "warning", text),)))
     device = _heard(twin.device, message, twin.now_us) if message.live and not twin.at_ticks else twin.device
-    return replace(twin, channels=channels, device=device), _joined(outputs)
+    return replace(twin, channels=channels, device=device), joined(outputs)
 
 
 def _tick(twin: Twin, message: Tick, forecaster: Forecaster) -> tuple[Twin, Output]:
@@ -143,9 +143,9 @@ def _tick(twin: Twin, message: Tick, forecaster: Forecaster) -> tuple[Twin, Outp
     outputs = list[Output]()
     late_us = twin.device.behind_us
     for name, state in twin.channels.items():
-        channels[name], made = pass_time(state, message.t_us - late_us, _surroundings(twin, channels, forecaster))
+        channels[name], made = pass_time(state, message.t_us - late_us, surroundings(twin, channels, forecaster))
         outputs.append(made)
-    return replace(twin, now_us=message.t_us, channels=channels), _joined(outputs)
+    return replace(twin, now_us=message.t_us, channels=channels), joined(outputs)
 
 
 def _command(twin: Twin, message: CommandResult) -> tuple[Twin, Output]:
@@ -184,13 +184,13 @@ def _heard(device: DeviceState, message: Readings, now_us: int) -> DeviceState:
     return DeviceState(message.device, message.source, newest, intervals, delays, device.unplugged)
 
 
-def _surroundings(twin: Twin, channels: Mapping[str, ChannelState], forecaster: Forecaster) -> Surroundings:
+def surroundings(twin: Twin, channels: Mapping[str, ChannelState], forecaster: Forecaster) -> Surroundings:
     others = {name: state.window for name, state in channels.items()}
     interval = 0 if twin.at_ticks else twin.device.frame_interval_us
     return Surroundings(twin.patient, forecaster, others, interval, twin.at_ticks)
 
 
-def _joined(outputs: list[Output]) -> Output:
+def joined(outputs: list[Output]) -> Output:
     return Output(
         tuple(s for made in outputs for s in made.samples),
         tuple(s for made in outputs for s in made.revisions),
@@ -208,8 +208,11 @@ def _channel_status(state: ChannelState) -> dict[str, Any]:
         "region": row.region,
         "resolution": row.signal.resolution,
         "period_s": state.period_us / 1e6,
-        "learning": state.calibration.learning,
-        "scored": state.calibration.scored,
+        "learning": state.learnt.calibration.learning,
+        "scored": state.learnt.calibration.scored,
+        "coverage": state.learnt.monitor.coverage,
+        "drift": state.drift,
+        "quality": {"verdict": state.quality.verdict, "reason": state.quality.reason},
         "last_reading_s": None if state.last_us is None else state.last_us / 1e6,
         "provenance": "none",
     }

@@ -28,6 +28,12 @@ class Window:
     high: float
     times_us: Times  # (N,)
     values: Floats  # (N,) in `unit`; NaN where the sensor gave none
+    # How rare each reading is on this channel, as tail probabilities; None where it was not scored. Detectors weigh
+    # them: a rare reading may well be a patient's real change.
+    residual_p: Floats | None = None  # (N,) of the error of a one-step forecast
+    sustained_p: Floats | None = None  # (N,) of the last 16 such errors together
+    run_p: Floats | None = None  # (N,) of so long a run of exactly equal readings
+    reconstruction_p: float = 1.0  # of the newest stretch, by the generative model
 
 
 @dataclass(frozen=True, slots=True)

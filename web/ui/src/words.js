@@ -56,6 +56,20 @@ export function span(seconds) {
   return s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`;
 }
 
+const POOR = {bad: 'Bad signal', doubtful: 'Doubtful signal'};
+const UNITS = {uS: 'µS', Cel: '°C', '/min': 'bpm'}; // of UCUM, as people write them
+
+/** "Bad signal – electrode off: 0.02 µS, …": what the twin holds of a channel's recent past; '' where it is good. */
+export function qualityText(quality) {
+  const lead = POOR[quality?.verdict];
+  if (!lead) return '';
+  const reason = (quality.reason ?? '').replace(/(?<= )(?:uS|Cel|\/min)(?=$|[ ,;])/g, (unit) => UNITS[unit]);
+  return reason ? `${lead} – ${reason}` : lead;
+}
+
+/** The same in the two words that a trace has room for: "electrode off". */
+export const qualityWord = (quality) => (qualityText(quality) ? (quality.reason || POOR[quality.verdict]).split(':')[0] : '');
+
 /** Who sends: what a screen must say about the source of the readings. */
 export const sourceWord = (source) =>
   ({simulated: 'SIMULATED PATIENT', recording: 'REPLAYED RECORDING', sensor: 'LIVE SENSORS'})[source] ?? 'SOURCE UNKNOWN';

@@ -3,12 +3,12 @@
 import React, {useRef} from 'react';
 import PropTypes from 'prop-types';
 import {lookOf, rangeText} from '../view.js';
-import {NOT_CURRENT, badge, clockTime, number, percent, span} from '../words.js';
+import {NOT_CURRENT, badge, clockTime, number, percent, qualityText, qualityWord, span} from '../words.js';
 import {mark, put, useStore, useTick} from './hooks.js';
 
 const METHODS = {'lstm-vae': 'LSTM-VAE', locf: 'last value held', linear: 'linear', ridge: 'ridge regression', ar: 'autoregression'};
 
-/** One channel's value, unit, provenance, confidence, range, method and age. */
+/** One channel's value, unit, provenance, confidence, range, method and age; of a measured one, what spoils it. */
 function VitalTile({id, channel, size = 'large'}) {
   const s = useStore('channels', 'card');
   const tile = useRef(null);
@@ -44,17 +44,24 @@ function write(s, channel, tile) {
   mark(tile, 'data-provenance', sample.provenance);
   mark(tile, 'data-confidence', sample.confidence.toFixed(3));
   mark(tile, 'data-live', live);
+  const roomy = tile.classList.contains('eb-tile-large');
+  const poor = live && sample.provenance === 'measured' ? qualityText(info.quality) : '';
+  mark(tile, 'data-quality', poor ? info.quality.verdict : 'good');
   mark(tile, 'data-value', Number.isFinite(sample.value) ? sample.value : '');
   put(find('.eb-badge'), live ? badge(sample.provenance) : NOT_CURRENT);
   put(find('.eb-numeral'), number(sample.value, look));
   put(find('.eb-range span'), known && sample.provenance !== 'measured' ? rangeText(sample, look) : '');
   const sure = known ? Math.round(sample.confidence * 100) : 0;
-  put(find('.eb-sure-word'), known ? `confidence${info.learning ? ', still learning' : ''}` : 'no honest value');
+  put(find('.eb-sure-word'), known ? sureWord(info, poor) : 'no honest value');
   find('.eb-sure-bar i').style.width = `${sure}%`;
   mark(find('.eb-sure-bar'), 'aria-valuenow', sure);
   put(find('.eb-sure-text'), known ? percent(sample.confidence) : '');
-  put(find('.eb-tile-foot'), footText(s, channel, sample, info, live, tile.classList.contains('eb-tile-large')));
+  put(find('.eb-tile-foot'), poor ? (roomy ? poor : qualityWord(info.quality)) : footText(s, channel, sample, info, live, roomy));
+  mark(find('.eb-tile-foot'), 'title', poor); // narrow tiles cut it short
 }
+
+/** What the percentage is of: a sensor that fell off reports its value surely, and the value says nothing. */
+const sureWord = (info, poor) => (poor ? 'as the sensor reports' : `confidence${info.learning ? ', still learning' : ''}`);
 
 /** What made the value, and when the sensor last spoke. */
 function footText(s, channel, sample, info, live, roomy) {

@@ -6,7 +6,7 @@ import {Scale} from '../scale.js';
 import {store} from '../store.js';
 import {Sweep} from '../sweep.js';
 import {lookOf} from '../view.js';
-import {NOT_CURRENT, badge, clockTime, number, percent, tick} from '../words.js';
+import {NOT_CURRENT, badge, clockTime, number, percent, qualityWord, tick} from '../words.js';
 import {mark, put, useStore, useTick} from './hooks.js';
 
 const FRAME_MS = 1000 / 40; // a sweep needs no more; the 3D body does
@@ -57,10 +57,16 @@ function writeRows(s, box) {
     mark(row, 'data-provenance', sample.provenance);
     put(row.querySelector('.eb-row-value'), number(sample.value, look));
     put(row.querySelector('.eb-word'), s.view.moving ? badge(sample.provenance) : NOT_CURRENT);
-    put(row.querySelector('.eb-row-sure'), ['synthesised', 'predicted'].includes(sample.provenance) ? `${percent(sample.confidence)} sure` : '');
+    put(row.querySelector('.eb-row-sure'), besides(sample, s.view.moving ? s.status.channels[row.dataset.row] : null));
     put(row.querySelector('.eb-tick-high'), scale ? tick(scale.high, look) : '');
     put(row.querySelector('.eb-tick-low'), scale ? tick(scale.low, look) : '');
   }
+}
+
+/** Beside the word: how sure a made value is, or what spoils a measured one. */
+function besides(sample, info) {
+  if (['synthesised', 'predicted'].includes(sample.provenance)) return `${percent(sample.confidence)} sure`;
+  return sample.provenance === 'measured' ? qualityWord(info?.quality) : '';
 }
 
 function stopText(s) {

@@ -8,17 +8,19 @@ keeps the latent meaningful. The best averaged weights on validation people win.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from twin_engine.examples import Examples
-from twin_engine.network import LATENT, LstmVae, kl_divergence, laplace_nll, laplace_noise
-from twin_engine.plans import Floats32, node_steps
+from twin_engine.lab.checkpoint import State, drop_checkpoint, load_checkpoint, save_checkpoint
+from twin_engine.lab.examples import Examples
+from twin_engine.network import LATENT, LATENT_PART, LstmVae, kl_divergence, laplace_nll, laplace_noise
+from twin_engine.plans import PLANS, Floats32, node_steps
 
 Progress = Callable[[str, float], None]
 BATCH, PATHS = 64, 6
@@ -38,39 +40,66 @@ class Batch:
     known: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How long to train and from which seed; where, and which checkpoint to go on from (None: none is kept)."""
+
+    steps: int
+    seed: int
+    device: str = "cpu"  # torch's name
+    checkpoint: Path | None = None
+    key: str = ""  # of the training that a checkpoint must belong to
+
+
 def fit_network(
     signal: str,
     examples: tuple[Examples, Floats32],
     judged: tuple[Examples, Floats32],
-    seconds: float,
-    seed: int,
+    recipe: Recipe,
     progress: Progress,
-    latent: bool = True,
+    without: str = "",
 ) -> tuple[LstmVae, dict[str, float]]:
-    """The network with the best validation CRPS within `seconds` of training, and its validation numbers."""
-    torch.manual_seed(seed)
-    data, check = _tensors(*examples), _tensors(*judged)
-    error = (data.truth - data.bases[..., 0]).abs() * data.known
-    scale = (error.sum(0) / data.known.sum(0).clamp(min=1)).cummax(0).values.clamp(min=1e-3)
-    network = LstmVae(torch.tensor(node_steps(signal)), scale, latent)
-    average = {name: value.clone() for name, value in network.state_dict().items()}
-    best, best_state, best_score = {"crps": math.inf}, average, math.inf
-    optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_DECAY)
-    began, steps = time.monotonic(), 0
-    while (done := (time.monotonic() - began) / seconds) < 1:
-        optimiser.param_groups[0]["lr"] = _RATE * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
-        picked = torch.randint(0, len(data.truth), (BATCH,))
-        _step(network, optimiser, _take(data, picked), min(1.0, 3 * done))
-        _follow(average, network, 0.01)
-        steps += 1
-        if steps % _CHECK_EVERY == 0:
-            scores = _judge(network, average, check)
-            if scores["crps"] < best_score:
-                best, best_score = scores | {"steps": float(steps)}, scores["crps"]
-                best_state = {name: value.clone() for name, value in average.items()}
+    """The network with the best validation CRPS within the recipe's steps, on the CPU, and its validation numbers."""
+    torch.manual_seed(recipe.seed)
+    data, check = (_tensors(*part, recipe.device) for part in (examples, judged))
+    state = _begin(signal, data, recipe, without)
+    network = cast(LstmVae, state.network)
+    while state.step < recipe.steps:
+        state.step += 1
+        done = state.step / recipe.steps
+        state.optimiser.param_groups[0]["lr"] = _RATE * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
+        picked = torch.randint(0, len(data.truth), (BATCH,)).to(recipe.device)
+        _step(network, state.optimiser, _take(data, picked), min(1.0, 3 * done))
+        _follow(state.averages, network, 0.01)
+        if state.step % _CHECK_EVERY == 0 or state.step == recipe.steps:
+            _keep_best(state, _judge(network, state.averages, check))
+            if recipe.checkpoint is not None:
+                save_checkpoint(recipe.checkpoint, recipe.key, state)
             progress(signal, done)
-    network.load_state_dict(best_state)
-    return network.eval(), best | {"steps_done": float(steps)}
+    network.load_state_dict(state.best)
+    if recipe.checkpoint is not None:
+        drop_checkpoint(recipe.checkpoint)
+    return network.cpu().eval(), state.numbers
+
+
+def _begin(signal: str, data: Batch, recipe: Recipe, without: str) -> State:
+    """A fresh network that forecasts as ridge does, or where the checkpoint left off."""
+    ridge = PLANS[signal].bases.index("ridge")
+    error = (data.truth - data.bases[..., ridge]).abs() * data.known
+    scale = (error.sum(0) / data.known.sum(0).clamp(min=1)).cummax(0).values.clamp(min=1e-3)
+    network = LstmVae(torch.tensor(node_steps(signal)), scale.cpu(), data.bases.shape[-1], without).to(recipe.device)
+    optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_DECAY)
+    averages = {name: value.clone() for name, value in network.state_dict().items()}
+    state = State(0, network, optimiser, averages, averages, {"crps": math.inf})
+    if recipe.checkpoint is not None:
+        load_checkpoint(recipe.checkpoint, recipe.key, state)
+    return state
+
+
+def _keep_best(state: State, numbers: dict[str, float]) -> None:
+    if numbers["crps"] < state.numbers["crps"]:
+        state.numbers = numbers | {"best_step": float(state.step)}
+        state.best = {name: value.clone() for name, value in state.averages.items()}
 
 
 def _step(network: LstmVae, optimiser: torch.optim.Optimizer, batch: Batch, warm: float) -> None:
@@ -78,14 +107,14 @@ def _step(network: LstmVae, optimiser: torch.optim.Optimizer, batch: Batch, warm
     network.train()
     context = network.encode(batch.bins, batch.statics)
     prior = network.prior_of(context)
-    noise = torch.randn(len(context), PATHS, LATENT)
+    noise = torch.randn(len(context), PATHS, LATENT, device=context.device)
     z = prior[0][:, None] + torch.exp(0.5 * prior[1])[:, None] * noise
     centre, scale = network.decode(context, z, batch.bases)
     paths = (centre + scale * laplace_noise(torch.rand_like(centre))) / network.horizon_scale
     truth = batch.truth / network.horizon_scale
     crps, energy, moves = path_scores(paths, truth, batch.known)
     loss = crps + _ENERGY_WEIGHT * energy + _STEP_WEIGHT * moves
-    if network.latent:
+    if network.without != LATENT_PART:
         posterior = network.posterior_of(context, batch.truth, batch.known)
         z = posterior[0] + torch.exp(0.5 * posterior[1]) * torch.randn_like(posterior[0])
         centre, scale = network.decode(context, z[:, None], batch.bases)
@@ -109,7 +138,7 @@ def path_scores(paths: Tensor, truth: Tensor, known: Tensor) -> tuple[Tensor, Te
     count = known.sum().clamp(min=1)
     ordered = paths.sort(1)[0]
     k = paths.shape[1]
-    weights = (2 * torch.arange(1, k + 1) - k - 1).float()[None, :, None]
+    weights = (2 * torch.arange(1, k + 1, device=paths.device) - k - 1).float()[None, :, None]
     spread = (weights * ordered).sum(1) / (k * (k - 1))
     crps = (((paths - truth[:, None]).abs().mean(1) - spread) * known).sum() / count
     both = known[:, 1:] * known[:, :-1]
@@ -137,8 +166,8 @@ def _judge(network: LstmVae, average: dict[str, Tensor], check: Batch) -> dict[s
     network.eval()
     noise = torch.Generator().manual_seed(0)
     count, ages = check.truth.shape
-    latent = torch.randn((count, 12, LATENT), generator=noise)
-    rattle = laplace_noise(torch.rand((count, 12, ages), generator=noise))
+    latent = torch.randn((count, 12, LATENT), generator=noise).to(check.truth.device)
+    rattle = laplace_noise(torch.rand((count, 12, ages), generator=noise)).to(check.truth.device)
     paths = network.paths(check.bins, check.statics, check.bases, latent, rattle) / network.horizon_scale
     truth = check.truth / network.horizon_scale
     crps, energy, moves = path_scores(paths, truth, check.known)
@@ -155,11 +184,11 @@ def _follow(average: dict[str, Tensor], network: LstmVae, rate: float) -> None:
             average[name].lerp_(value, rate)
 
 
-def _tensors(examples: Examples, bases: Floats32) -> Batch:
+def _tensors(examples: Examples, bases: Floats32, device: str) -> Batch:
     known = np.isfinite(examples.truth)
     truth = np.where(known, examples.truth, 0.0).astype(np.float32)
     arrays = (examples.prepared.bins, examples.prepared.statics, bases, truth, known.astype(np.float32))
-    return Batch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+    return Batch(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))
 
 
 def _take(batch: Batch, rows: Tensor) -> Batch:

@@ -201,7 +201,7 @@ def _reliability_rows(found: dict[tuple[str, float, str], _Shown]) -> list[Relia
 
 
 def _hits(signal: Signal, value: Floats, truth: Floats) -> Floats:
-    allowed = np.maximum(signal.tolerance.absolute, signal.tolerance.relative * np.abs(truth))
+    allowed = signal.tolerance.at_each(truth)
     return (np.abs(value - truth) <= allowed).astype(np.float64)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from twin_engine.baselines import untrained
 from twin_engine.features import (
@@ -23,10 +24,10 @@ from twin_engine.features import (
     slot_series,
     slot_space,
 )
+from twin_engine.lab.recordings import Recording
+from twin_engine.lab.spoil import lose, other_device
 from twin_engine.messages import Floats
 from twin_engine.plans import PLANS, Floats32, Ints, Plan, node_steps
-from twin_engine.recordings import Recording
-from twin_engine.spoil import lose, other_device
 
 _CHUNK = 2000
 _MIN_READINGS = 3
@@ -49,11 +50,15 @@ class Examples:
     """B windows. `truth` (B, N) is normalised like the contexts, NaN where the recording has no reading."""
 
     prepared: Prepared  # its `path` is empty: `cheap` is all that was needed of it
-    cheap: Floats32  # (B, N, 3) the baselines that need no training
+    cheap: Floats32  # (B, N, C - 1) the baselines that need no training
     truth: Floats32
     person_sd: Floats  # (B,)
     people: tuple[str, ...]
     person: Ints  # (B,) index into `people`
+
+    def of_folder(self, folder: str) -> npt.NDArray[np.bool_]:
+        """(B,) which windows are of people of that folder; all where it is empty."""
+        return np.array([not folder or name.startswith(f"{folder}/") for name in self.people])[self.person]
 
 
 def series_of(recordings: Sequence[Recording], signal: str) -> list[Series]:
@@ -62,7 +67,8 @@ def series_of(recordings: Sequence[Recording], signal: str) -> list[Series]:
     for recording in recordings:
         if not any(name.partition(".")[0] == signal for name in recording.channels):
             continue
-        grid = recording.on_grid(PLANS[signal].grid_s)
+        wanted = {name for name in recording.channels if name.partition(".")[0] in {signal, *SLOTS}}
+        grid = recording.on_grid(PLANS[signal].grid_s, wanted)
         for name in (name for name in grid if name.partition(".")[0] == signal):
             rest = {other: values for other, values in grid.items() if other != name}
             beside = {slot: series for slot in SLOTS if (series := slot_series(slot, rest)) is not None}
@@ -71,13 +77,14 @@ def series_of(recordings: Sequence[Recording], signal: str) -> list[Series]:
 
 
 def population_of(recordings: Sequence[Recording], rng: np.random.Generator) -> Population:
-    """Typical scale, level and spread of level of every slot's signal that these (training) people have."""
+    """Typical scale, level and spread of level of every trained or slot signal that these (training) people have."""
     scale, level, spread = {}, {}, {}
-    for slot in SLOTS:
+    for slot in sorted({*SLOTS, *(plan.signal for plan in PLANS.values() if plan.trained)}):
         plan = PLANS[slot]
         own, levels = [], []
         for recording in recordings:
-            grid = recording.on_grid(plan.grid_s)
+            wanted = {name for name in recording.channels if name.partition(".")[0] == slot}
+            grid = recording.on_grid(plan.grid_s, wanted)
             series = slot_series(slot, grid)
             if series is None:
                 continue
@@ -176,7 +183,7 @@ def _chunk(
         x, beside = lose(x, beside, rng)
     prepared = prepare(plan, x, beside, population)
     normal = (plan.forward(y) - prepared.last[:, None]) / prepared.scale[:, None]
-    cheap = untrained(prepared.path, nodes).astype(np.float32)
+    cheap = untrained(plan, prepared.path).astype(np.float32)
     bare = Prepared(np.empty((len(x), 0)), prepared.bins, prepared.statics, prepared.last, prepared.scale)
     clipped = np.clip(normal, -_TRUTH_CLIP, _TRUTH_CLIP).astype(np.float32)
     return Examples(bare, cheap, clipped, np.concatenate(sd), people, np.concatenate(person))
