@@ -11,11 +11,11 @@ twins take after a minute of readings.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable
 
 import numpy as np
+import psutil
 
 from twin_engine.features import CONTEXT_STEPS
 from twin_engine.messages import ChannelReadings, Readings, Tick
@@ -32,10 +32,10 @@ T0_US = 1_700_000_000_000_000
 def main() -> None:
     """Print what was measured."""
     generator = Generator.load()
+    memory(generator)
     windows(generator)
     live_step(generator)
     together(generator)
-    memory(generator)
 
 
 def windows(generator: Generator) -> None:
@@ -76,10 +76,13 @@ def together(generator: Generator) -> None:
 
 
 def memory(generator: Generator) -> None:
-    """Growth of the process's peak memory over many twins."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    kept = [_alive(generator, f"m{i}") for i in range(KEPT)]
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    """Growth of the process's memory over many twins, after their first shadow forecasts."""
+    process = psutil.Process()
+    before = process.memory_info().rss
+    twins = {f"m{i}": _alive(generator, f"m{i}") for i in range(KEPT)}
+    kept = rehearse(twins, generator)
+    del twins
+    grown = (process.memory_info().rss - before) / 1024
     print(f"memory: {grown / len(kept):.0f} KB a patient with {len(CHANNELS)} channels ({KEPT} patients)")
 
 

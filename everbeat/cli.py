@@ -192,8 +192,11 @@ def train(
     release: Annotated[
         bool, typer.Option(help="Sign with the release key, which every installation believes.")
     ] = False,
+    ablate: Annotated[
+        bool, typer.Option(help="Also train without latent and without baselines, for the model card: thrice the time.")
+    ] = False,
     baselines: Annotated[bool, typer.Option(help="Train the rivals for `evaluate` instead (SAITS, BRITS).")] = False,
-    seconds: Annotated[float, typer.Option(help="With --baselines: how long to train.")] = 1200.0,
+    seconds: Annotated[float, typer.Option(help="With --baselines: processor time to train.")] = 1200.0,
 ) -> None:
     """Train the generative model; write its weights, signed, and its model card."""
     from everbeat.training import TrainingPlan, run
@@ -206,7 +209,7 @@ def train(
             train_rivals(data, out or settings.state / "rivals", seconds=seconds, seed=seed, progress=show)
             return
         chosen = None if signals is None else tuple(name.strip() for name in signals.split(",") if name.strip())
-        plan = TrainingPlan(data, out or Path("weights"), seed, steps, chosen, device, workers, resume, release)
+        plan = TrainingPlan(data, out or Path("weights"), seed, steps, chosen, device, workers, resume, release, ablate)
         run(settings, plan, show, lambda line: say.print(line, soft_wrap=True, highlight=False))
 
 
@@ -218,48 +221,34 @@ def evaluate(
     model: Annotated[Path | None, typer.Option(help="Folder of weights; default: the packaged ones.")] = None,
     baselines: Annotated[
         Path | None,
-        typer.Option(help="Folder that `train --baselines` wrote; default: rivals/ in the state directory."),
+        typer.Option(help="Folder that `train --baselines` wrote; default: rivals/ in the state directory, else ours."),
     ] = None,
     signals: Annotated[str | None, typer.Option(help="Only these, with commas between; default: all.")] = None,
     gaps: Annotated[int, typer.Option(min=1, help="Gaps a channel, length, kind of place and seed.")] = 24,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: a core each.")] = None,
 ) -> None:
-    """The model beside every rival, on people it has never seen: tables, JSON and a page with plots."""
+    """The model beside every rival, on people it has never seen: tables, JSON, a page of plots, the model card."""
     from everbeat.weights import signers
     from twin_engine.lab import evaluate as story
+    from twin_engine.lab.card import write_card
     from twin_engine.lab.outcome import outcome, text, write_json
     from twin_engine.lab.report import write_report
+    from twin_engine.lab.rivals import CACHED
 
     chosen = None if signals is None else tuple(name.strip() for name in signals.split(",") if name.strip())
     with _one_line_errors(), _progress("evaluate") as step:
         settings = Settings.from_env()
         size = story.Settings(count=gaps, signals=chosen, jobs=jobs or os.cpu_count() or 1)
-        rivals = baselines or settings.state / "rivals"
+        own = settings.state / "rivals"
+        rivals = baselines or (own if own.exists() else CACHED)
         try:
             told = outcome(story.evaluate(data, model, size, rivals, signers(settings), step))
         except story.EvaluationError as error:
             _fail(str(error), code=1)
         write_json(told, json_out)
+        write_card(json_out.parent, told.evaluation.metadata, json.loads(json_out.read_text()))
         write_report(told, report)
     print(text(told))
-
-
-@app.command()
-def reliability(
-    data: Annotated[Path, typer.Argument(help="Folder of recordings (emg_gsr/, wrist_e4/).")],
-    out: Annotated[Path | None, typer.Option(help="Write both tables to this JSON file.")] = None,
-) -> None:
-    """Is the twin right about how sure it is? Gaps cut into recordings of people it has never seen."""
-    from twin_engine.lab.reliability import as_json, measure, tables
-    from twin_engine.model import Generator
-
-    with _one_line_errors(), _progress("reliability") as step:
-        generator = Generator.load()
-        people = [data / f"{person}.csv.gz" for person in generator.metadata["split"]["test"]]
-        gaps, sure = measure(people, generator, step)
-        print(tables(gaps, sure))
-        if out is not None:
-            out.write_text(json.dumps(as_json(gaps, sure), indent=1) + "\n")
 
 
 # ---------------------------------------------------------------------------------------------- small parts

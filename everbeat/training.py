@@ -36,6 +36,7 @@ class TrainingPlan:
     workers: int | None = None  # None: a core each, at most as many as there are
     resume: bool = True
     release: bool = False
+    ablate: bool = False
 
 
 def run(settings: Settings, plan: TrainingPlan, progress: Progress, say: Say) -> None:

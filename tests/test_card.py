@@ -237,7 +237,11 @@ def test_targets_that_were_missed_are_named_as_missed() -> None:
 
 def test_what_the_latent_contributes_stands_beside_the_same_training_without_it() -> None:
     numbers = {"hr_bpm": {"latent": {"crps": 0.433, "kl_nats": 6.0}, "no latent": {"crps": 0.441}}}
-    found = section(card(METADATA | {"ablation": numbers}, None), "What each part contributes")
+    stored = {signal: {"validation": of} for signal, of in numbers.items()}
+    found = section(
+        card(METADATA | {"ablations": stored}, None),
+        "What each part contributes",
+    )
     assert "| Heart rate | latent | 0.433 | 6 |" in found and "| Heart rate | no latent | 0.441 | – |" in found
 
 

@@ -104,9 +104,8 @@ def _measure(
         known_us, known = np.append(state.last_us, times_us), np.append(state.last_value, values)
     shadows, learnt = _settled(under(state, near.forecaster), known_us, known, near)
     return replace(
-        state,
+        state.beating(times_us),
         window=state.window.add(times_us, values),
-        steps_us=gaps.learn_steps(state.steps_us, times_us, state.last_us),
         decimals=learn_decimals(state.decimals, values),
         last_us=int(times_us[-1]),
         last_value=float(values[-1]),

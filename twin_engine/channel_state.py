@@ -66,6 +66,7 @@ class ChannelState:
     learnt: Learnt
     shadows: Shadows
     steps_us: Times  # recent steps between readings
+    beat_us: int = 0  # their median; 0 until a step is known
     decimals: int = -1  # that the sensor reports; -1 until a reading came
     last_us: int | None = None  # the last trusted reading
     last_value: float = float("nan")
@@ -96,7 +97,12 @@ class ChannelState:
     @property
     def period_us(self) -> int:
         """Learnt from the readings; the signal's nominal period before."""
-        return gaps.period_of(self.steps_us, round(self.row.signal.period_s * 1e6))
+        return self.beat_us or round(self.row.signal.period_s * 1e6)
+
+    def beating(self, times_us: Times) -> ChannelState:
+        """With the beat that new readings at `times_us` (N,) show."""
+        steps_us = gaps.learn_steps(self.steps_us, times_us, self.last_us)
+        return replace(self, steps_us=steps_us, beat_us=gaps.period_of(steps_us, 0) if len(steps_us) else 0)
 
 
 def new_channel(channel_id: str, forecaster: Forecaster) -> ChannelState:

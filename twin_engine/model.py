@@ -83,6 +83,7 @@ class Generator:
     metadata: dict[str, Any] = field(repr=False)
     _trained: dict[str, Trained] = field(repr=False)
     _menders: dict[str, Mender] = field(default_factory=dict, repr=False)
+    _rows: dict[tuple[str, str, bytes], Floats] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, path: Path | None = None, threads: int = 1, signers: Signers | None = None) -> Generator:
@@ -171,10 +172,7 @@ class Generator:
 
         Where nothing was trained they are those of a Laplace distribution whose 90 % interval is right.
         """
-        trained = self._trained.get(signal)
-        if trained is None:
-            return np.tile(laplace(SCORE_LEVELS), (len(ages_s), 1))
-        return _at_ages(signal, trained.scores, ages_s)
+        return self._kept("scores", signal, ages_s)
 
     def network(self, signal: str) -> LstmVae:
         """The network of a trained signal. Raises KeyError for another."""
@@ -182,10 +180,20 @@ class Generator:
 
     def population_weights(self, signal: str, ages_s: Floats) -> Floats:
         """(len(ages_s), E) weights of a signal's experts that served people held out from training best."""
-        trained = self._trained.get(signal)
-        if trained is None:
-            return np.tile(simple_weights(signal), (len(ages_s), 1))
-        return _at_ages(signal, trained.weights, ages_s)
+        return self._kept("weights", signal, ages_s)
+
+    def _kept(self, what: str, signal: str, ages_s: Floats) -> Floats:
+        """Rows of a trained signal at these ages, or the simple method's; read-only, worked out once."""
+        key = (what, signal, ages_s.tobytes())
+        if key not in self._rows:
+            trained = self._trained.get(signal)
+            simple_row = laplace(SCORE_LEVELS) if what == "scores" else simple_weights(signal)
+            rows = np.tile(simple_row, (len(ages_s), 1))
+            if trained is not None:
+                rows = _at_ages(signal, getattr(trained, what), ages_s)
+            rows.setflags(write=False)
+            self._rows[key] = rows
+        return self._rows[key]
 
     def baselines(self, contexts: Sequence[Context]) -> tuple[tuple[str, ...], Floats]:
         """Names, and quantiles (B, N, C, len(LEVELS)), of the cheap forecasts of one trained signal."""

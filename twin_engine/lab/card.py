@@ -56,7 +56,7 @@ def card(metadata: Metadata, evaluation: findings.Evaluation | None) -> str:
         "## Subgroups", findings.SUBGROUPS, t.subgroups(found.get("by_subgroup", [])),
         "## Calibration", findings.calibration(found),
         "## What made the shown values", t.shares(found.get("share_by_method", {})),
-        "## What each part contributes", _ABLATION, t.ablation(metadata.get("ablation") or {}),
+        "## What each part contributes", _ABLATION, t.ablation(findings.ablation_of(metadata)),
         "## Limits", limits(metadata),
         "## Energy", energy(metadata),
     ]  # fmt: skip

@@ -87,6 +87,11 @@ def calibration(evaluation: Evaluation) -> str:
     return "\n\n".join(parts)
 
 
+def ablation_of(metadata: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
+    """Signal -> variant of the network -> validation numbers, where the training measured them."""
+    return {signal: entry["validation"] for signal, entry in metadata.get("ablations", {}).items()}
+
+
 def _bins(reliability: Any) -> list[t.Row]:
     """The bins of live values, whether the table is of live values alone or one of several."""
     if isinstance(reliability, Mapping):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from device.signals import SIGNALS
-from twin_engine.lab.scorecard import OURS
+from twin_engine.lab.scorecard import OURS, UNLEARNT
 
 Row = Mapping[str, Any]
 NEURAL = ("saits", "brits")  # rivals that are not cheap
@@ -58,7 +58,7 @@ class Comparison:
     """One row of the evaluation: what is shown, beside the best cheap method and SAITS at the same gaps."""
 
     def __init__(self, own: Row, others: Sequence[Row]) -> None:
-        cheap = [row for row in others if row["method"] not in (OURS, *NEURAL)]
+        cheap = [row for row in others if row["method"] not in (OURS, UNLEARNT, *NEURAL)]
         self.own = own
         self.best_mae, self.best_crps = _least(cheap, "mae"), _least(cheap, "crps")
         self.saits = next((row for row in others if row["method"] == "saits"), None)

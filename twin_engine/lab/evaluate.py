@@ -27,6 +27,7 @@ from twin_engine.lab.judge import Found, Task, judge
 from twin_engine.lab.masks import Track, tracks
 from twin_engine.lab.recordings import Recording, people_of, read_people, split
 from twin_engine.lab.rivals import Rivals
+from twin_engine.lab.subgroups import Belongs, belongs
 from twin_engine.model import Generator
 
 SEEDS = (0, 1, 2)
@@ -52,6 +53,7 @@ class Evaluation:
     rivals: bool  # whether trained rivals were cached
     metadata: dict[str, Any] = field(repr=False)
     anomalies: list[dict[str, Any]] = field(default_factory=list)  # the judge's scores on falsified recordings
+    who: dict[str, Belongs] = field(default_factory=dict, repr=False)  # subgroups of everybody tested
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ def evaluate(
         rivals is not None and Rivals.load(rivals) is not None,
         generator.metadata,
         judged,
+        {r.person: belongs(r, data) for r in tested},
     )
 
 

@@ -21,7 +21,7 @@ from twin_engine.lab.masks import GAPS_S, KINDS, Mask, Track, draw
 from twin_engine.lab.methods import causal, dressed, own_name, retrospective
 from twin_engine.lab.revise import revised
 from twin_engine.lab.rivals import RIVALS, Rivals
-from twin_engine.lab.scorecard import BINS, MODES, OURS, SCORED_LEVELS, Scored, Scores, Where, measure, tally
+from twin_engine.lab.scorecard import BINS, MODES, OURS, SCORED_LEVELS, UNLEARNT, Scored, Scores, Where, measure, tally
 from twin_engine.lab.stream import Shown, contexts, stream
 from twin_engine.lab.windows import Gaps, gaps_of, library
 from twin_engine.messages import Floats
@@ -81,9 +81,11 @@ def judge(task: Task, generator: Generator, rivals: Rivals | None, tick: Callabl
     found = Found(task.signal)
     masks: list[Mask] = []
     live: dict[int, Shown] = {}
+    unlearnt: dict[int, Shown] = {}
     for track in task.tested:
         mine = [m for gap_s in GAPS_S for k in KINDS for s in task.seeds if (m := draw(track, gap_s, k, s, task.count))]
-        live |= {id(mask): shown for mask, shown in zip(mine, stream(track, mine, generator), strict=True)}
+        live |= zip(map(id, mine), stream(track, mine, generator), strict=True)
+        unlearnt |= zip(map(id, mine), stream(track, mine, generator, learn=False), strict=True)
         masks += mine
         tick()
     found.masks = [(m.track.key, m.track.channel, m.gap_s, m.kind, m.seed, m.starts.tolist()) for m in masks]
@@ -94,7 +96,10 @@ def judge(task: Task, generator: Generator, rivals: Rivals | None, tick: Callabl
         for _, group in _grouped([m for m in masks if m.gap_s == gap_s]):
             shown = [live[id(m)] for m in group]
             later = [revised(m, s, generator) for m, s in zip(group, shown, strict=True)]
-            parts.append(_measure(task, group, shown, later, generator, rivals, found))
+            part = _measure(task, group, shown, later, generator, rivals, found)
+            truth = np.concatenate([gather(m.track.values, m.starts, m.steps) for m in group])
+            part.scores["causal", UNLEARNT] = _ours(task.signal, [unlearnt[id(m)] for m in group], truth)
+            parts.append(part)
         if parts:
             found.scored.append(_merged(parts))
     return found
@@ -188,11 +193,9 @@ def _trained_rivals(masks: Sequence[Mask], gaps: Gaps, rivals: Rivals | None) ->
         if rivals is None or rivals.layout(signal, gap_s, retrospective=both) is None:
             continue
         for name in RIVALS:
-            made = [
-                rivals.fill(name, signal, m.track.values, m.track.others, m.starts, gap_s, retrospective=both)
-                for m in masks
-            ]
-            values = PLANS[signal].forward(np.concatenate(made)[:, steps - 1])
+            parts = [(m.track.values, m.track.others, m.starts) for m in masks]
+            made = rivals.fill_all(name, signal, parts, gap_s, retrospective=both)
+            values = PLANS[signal].forward(made[:, steps - 1])
             yield name, mode, (values - gaps.last[:, None]) / gaps.scale[:, None]
 
 

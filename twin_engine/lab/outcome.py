@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from twin_engine.lab.bars import PAPER, Bar, bars
+from twin_engine.lab.card_findings import ablation_of
 from twin_engine.lab.evaluate import Evaluation
 from twin_engine.lab.rivals import RIVALS
 from twin_engine.lab.scorecard import (
     MODES,
     OURS,
+    UNLEARNT,
     PersonCoverage,
     Ratio,
     Row,
@@ -27,6 +29,7 @@ from twin_engine.lab.scorecard import (
     rows_of,
     shares,
 )
+from twin_engine.lab.subgroups import by_subgroup
 
 NO_RIVALS = "SAITS and BRITS are not in the tables: nothing is cached. `everbeat train --baselines` trains them once."
 
@@ -53,7 +56,7 @@ def outcome(evaluation: Evaluation) -> Outcome:
     scored = [s for found in evaluation.found for s in found.scored]
     every = [row for s in scored for row in rows_of(s)]
     rows = [row for row in every if row.folder == "all"]
-    cheap = [r for s in scored for r in ratios(s, apart=RIVALS)]
+    cheap = [r for s in scored for r in ratios(s, apart=(*RIVALS, UNLEARNT))]
     saits = [r for s in scored for r in ratios(s, rivals=("saits",))]
     people = [c for f in evaluation.found if f.scored for mode in MODES for c in coverage_of(f.scored, mode)]
     tallied = {mode: np.sum([f.tallies[mode] for f in evaluation.found], axis=0) for mode in MODES}
@@ -90,9 +93,10 @@ def write_json(told: Outcome, path: Path) -> None:
         "share_by_method_retrospective": told.shares_later,
         "realism": [f.liveliness for f in evaluation.found if f.liveliness is not None],
         "anomalies": evaluation.anomalies,
-        "ablation": evaluation.metadata.get("ablation"),
+        "ablation": ablation_of(evaluation.metadata),
         "bars": told.bars,
         "coverage_by_person": told.coverage,
+        "by_subgroup": by_subgroup([s for f in evaluation.found for s in f.scored], evaluation.who),
         "ratio_to_best_cheap": told.ratios,
         "ratio_to_saits": told.against_saits,
         "paper": PAPER,
@@ -116,8 +120,8 @@ def text(told: Outcome) -> str:
     for title, by_signal in (("WHO MADE WHAT WAS SHOWN LIVE", told.shares), ("WHO REVISED IT", told.shares_later)):
         lines += [f"{title} (mean weight)"]
         lines += [f"  {s:<17}" + "  ".join(f"{n} {w:.2f}" for n, w in by.items()) for s, by in by_signal.items()]
-    if told.evaluation.metadata.get("ablation"):
-        lines += ["", "ABLATION (as stored with the weights)", *_indented(told.evaluation.metadata["ablation"])]
+    if parts := ablation_of(told.evaluation.metadata):
+        lines += ["", "ABLATION (validation people, in units of ridge's error)", *_indented(parts)]
     lines += ["", "NUMBERS TO REACH", *map(_bar, told.bars), "", PAPER]
     if not told.evaluation.rivals:
         lines += ["", NO_RIVALS]

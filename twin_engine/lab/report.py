@@ -12,8 +12,9 @@ from plotly.offline import get_plotlyjs
 
 from twin_engine.lab import report_plots as plots
 from twin_engine.lab.bars import PAPER, Bar
+from twin_engine.lab.card_findings import ablation_of
 from twin_engine.lab.outcome import NO_RIVALS, Outcome, methods_of
-from twin_engine.lab.scorecard import MODES, OURS, Row
+from twin_engine.lab.scorecard import MODES, OURS, UNLEARNT, Row
 
 _STYLE = """
 :root{color-scheme:dark}*{box-sizing:border-box}
@@ -107,8 +108,8 @@ def _tables(told: Outcome) -> Iterator[str]:
     if told.evaluation.anomalies:
         yield "<h2>Anomaly scores for the judge</h2><p>VUS-PR and the share of events found at fixed false alarms an "
         yield "hour, beside random scores.</p>" + _dicts(told.evaluation.anomalies)
-    if told.evaluation.metadata.get("ablation"):
-        yield "<h2>Ablation</h2><p>As stored with the weights.</p>" + _nested(told.evaluation.metadata["ablation"])
+    if parts := ablation_of(told.evaluation.metadata):
+        yield "<h2>Ablation</h2><p>Validation people, in units of ridge's error.</p>" + _nested(parts)
     refused = [(escape(person), escape(why)) for person, why in told.evaluation.refused.items()]
     table = _table(("person", "why"), refused, "left")
     yield f"<details><summary>{len(refused)} people refused</summary>{table}</details>"
@@ -132,7 +133,7 @@ def _rows(rows: Sequence[Row], mode: str) -> str:
     lines = []
     for signal, gap_s in dict.fromkeys((r.signal, r.gap_s) for r in rows):
         by = {r.method: r for r in rows if (r.signal, r.gap_s) == (signal, gap_s)}
-        own, best = by[OURS], min(by.values(), key=lambda r: r.mae)
+        own, best = by[OURS], min((r for r in by.values() if r.method != UNLEARNT), key=lambda r: r.mae)
         cells = [_cell(by.get(name), best) for name in names]
         held = " / ".join(
             "–" if c is None else f"{c:.2f}" for c in (own.cover50, own.cover80, own.cover90, own.cover95)

@@ -34,6 +34,7 @@ from twin_engine.messages import Floats
 from twin_engine.plans import PLANS, Ints
 
 RIVALS = ("saits", "brits")
+CACHED = Path(__file__).resolve().parents[2] / "benchmarks" / "rivals"  # those that a checkout brings
 # signal -> (cell, longest gap), both seconds, finest first
 GRIDS_S: dict[str, tuple[tuple[float, float], ...]] = {
     "gsr_uS": ((0.25, 10.0), (1.5, 60.0), (7.5, 300.0)),

@@ -21,6 +21,7 @@ from twin_engine.plans import Ints
 
 SCORED_LEVELS: tuple[float, ...] = tuple(sorted({*LEVELS, 0.025, 0.975}))
 OURS = "everbeat"
+UNLEARNT = "everbeat-unlearnt"  # the same for a person of whom nothing was learnt yet: an ablation
 MODES = ("causal", "retrospective")
 COVERAGES = (50, 80, 90, 95)
 MIN_GAPS = 100  # of a person, below which coverage is not measurable

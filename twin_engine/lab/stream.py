@@ -54,11 +54,18 @@ class _State:
 
 
 def stream(
-    track: Track, masks: Sequence[Mask], generator: Generator, tick: Callable[[], None] = lambda: None
+    track: Track,
+    masks: Sequence[Mask],
+    generator: Generator,
+    tick: Callable[[], None] = lambda: None,
+    learn: bool = True,
 ) -> list[Shown]:
-    """What was shown in every gap of `masks`, which all lie in `track`."""
+    """What was shown in every gap of `masks`, which all lie in `track`.
+
+    Without `learn` nothing is learnt of the person: no shadow forecasts, so population's weights and calibration.
+    """
     readings = np.flatnonzero(np.isfinite(track.values))
-    origins = _origins(readings, track)
+    origins = _origins(readings, track) if learn else []
     wanted = sorted({(int(start), mask.seed) for mask in masks for start in mask.starts})
     rehearsals = _forecasts(track, [(s, -1) for s in origins], generator)
     forecasts = _forecasts(track, wanted, generator)

@@ -37,7 +37,7 @@ from twin_engine.lab.recordings import (
 from twin_engine.lab.weigh import dress_of, judge
 from twin_engine.messages import Floats
 from twin_engine.model import LEVELS, METHOD, experts_of, predict
-from twin_engine.network import LstmVae
+from twin_engine.network import BASES_PART, LATENT_PART, LstmVae
 from twin_engine.plans import PLANS, Floats32
 from twin_engine.plans import Plan as SignalPlan
 from twin_engine.trained import Trained, plan_of, tensors_of
@@ -47,7 +47,7 @@ Metrics = dict[str, dict[str, Any]]  # signal -> what its training and validatio
 
 Entry = dict[str, Any]  # of one file of weights, in the metadata
 
-SIGNALS, MENDERS = "signals", "menders"  # keys of the metadata
+SIGNALS, MENDERS, ABLATIONS = "signals", "menders", "ablations"  # keys of the metadata
 SIGNALS_TRAINED = tuple(plan.signal for plan in PLANS.values() if plan.trained)
 MENDED = (
     "gsr_uS",
@@ -84,18 +84,21 @@ def train(
     signals: Sequence[str] = SIGNALS_TRAINED,
     device: str = "cpu",
     workers: int = 1,
+    ablate: bool = False,
 ) -> Metrics:
     """Train `signals` on the recordings in `data` and write weights and a draft of their metadata to `out`.
 
     `steps` of the optimiser each. What `out` already holds from the same data, people, seed and steps is kept, and a
     signal that was interrupted goes on from its checkpoint. `workers` processes share the signals, each on one core.
-    `progress` is told a signal and the fraction of its training that is done. Returns the validation numbers. Raises
+    `ablate` also measures what parts of the network contribute. `progress` is told a part of the training and the
+    fraction of it that is done. Returns the validation numbers. Raises
     RecordingError where `data` holds no recordings of the kind that is trained on.
     """
     plan = Plan(data, out, steps, seed, device, workers)
     out.mkdir(parents=True, exist_ok=True)
     metadata = _metadata(plan, list(_recordings(data)))
-    parts = [(part, signal) for part in PARTS for signal in signals if part != MENDERS or signal in MENDED]
+    wanted = PARTS if ablate else (SIGNALS, MENDERS)
+    parts = [(part, signal) for part in wanted for signal in signals if part != MENDERS or signal in MENDED]
     todo = [(part, signal) for part, signal in parts if not _done(metadata, part, signal, steps)]
     for part, signal in set(parts) - set(todo):
         progress(_name(part, signal), 1.0)
@@ -135,26 +138,17 @@ class _Teller:
 
 
 def train_one(plan: Plan, part: str, signal: str, progress: Progress) -> Entry:
-    """Train one part of one signal and write its file; returns its entry of the metadata."""
+    """Train one part of one signal and write its file, where it has one; returns its entry of the metadata."""
     torch.set_num_threads(1)
     name = _name(part, signal)
     progress(name, 0.0)
     with Meter(plan.device, shared_by=plan.workers) as meter:
         tensors, numbers = PARTS[part](plan, signal, lambda _, share: progress(name, share))
-    file = f"{signal}.mend.safetensors" if part == MENDERS else f"{signal}.safetensors"
     progress(name, 1.0)
-    return {
-        "file": file,
-        "sha256": write_tensors(plan.out, file, tensors),
-        "plan": plan_of(signal),
-        "validation": numbers,
-        "training": {
-            "steps": plan.steps,
-            "torch": torch.__version__,
-            "device": plan.device,
-            "energy": meter.used.as_json(),
-        },
-    }
+    file = f"{name.replace(' ', '.')}.safetensors"
+    written = {"file": file, "sha256": write_tensors(plan.out, file, tensors)} if tensors else {}
+    used = {"steps": plan.steps, "torch": torch.__version__, "device": plan.device, "energy": meter.used.as_json()}
+    return {**written, "plan": plan_of(signal), "validation": numbers, "training": used}
 
 
 def _forecaster(plan: Plan, signal: str, progress: Progress) -> tuple[Tensors, dict[str, Any]]:
@@ -172,11 +166,22 @@ def _mender(plan: Plan, signal: str, progress: Progress) -> tuple[Tensors, dict[
     return {name: np.asarray(value) for name, value in mender.tensors().items()}, numbers
 
 
-PARTS = {SIGNALS: _forecaster, MENDERS: _mender}  # key of the metadata -> what trains it
+def _ablation(plan: Plan, signal: str, progress: Progress) -> tuple[Tensors, dict[str, Any]]:
+    """The network without its latent, and with nothing to mix: validation numbers of each, and of the whole."""
+    material, numbers = material_of(plan, signal), {}
+    fit, check = (material.fit, material.fit_bases), (material.check, material.check_bases)
+    for name, part in VARIANTS.items():
+        recipe = Recipe(plan.steps, plan.seed, plan.device)
+        _, numbers[name] = fit_network(signal, fit, check, recipe, progress, part)
+    return {}, numbers
+
+
+VARIANTS = {"whole": "", "without latent": LATENT_PART, "without baselines": BASES_PART}
+PARTS = {SIGNALS: _forecaster, MENDERS: _mender, ABLATIONS: _ablation}  # key of the metadata -> what trains it
 
 
 def _name(part: str, signal: str) -> str:
-    return f"{signal} revision" if part == MENDERS else signal
+    return {SIGNALS: signal, MENDERS: f"{signal} mend", ABLATIONS: f"{signal} ablation"}[part]
 
 
 def material_of(plan: Plan, signal: str) -> Material:
@@ -319,8 +324,7 @@ def _metadata(plan: Plan, recordings: Sequence[Recording]) -> dict[str, Any]:
         "people_sha256": {d: r.person for r in recordings for d in sorted(r.sha256.values()) if r.person in known},
         "data_sha256": _hash(recordings),
         "population": asdict(population),
-        SIGNALS: {},
-        MENDERS: {},
+        **{part: {} for part in PARTS},
     }
     try:
         old = read_draft(plan.out)
