@@ -83,6 +83,7 @@ def ingest() -> None:
 def engine(shard: Annotated[str, typer.Option(help="The shard to own.")] = "s0") -> None:
     """The twin engine of one shard."""
     from everbeat import wiring
+    from everbeat.weights import signers
     from security.identity import wall_clock_ms
     from twin_engine.model import Generator
     from twin_engine.pipeline import Engine
@@ -91,7 +92,8 @@ def engine(shard: Annotated[str, typer.Option(help="The shard to own.")] = "s0")
         settings = Settings.from_env()
         store, master = wiring.shard_store(settings, shard)
         identity, trust = wiring.engine_identity(settings), wiring.authority(settings).trust
-        story = Engine(store, Generator.load(), trust=trust, identity=identity, master=master, clock_ms=wall_clock_ms)
+        model = Generator.load(settings.weights, signers=signers(settings))
+        story = Engine(store, model, trust=trust, identity=identity, master=master, clock_ms=wall_clock_ms)
         story.run(_stop_event())
 
 
@@ -161,6 +163,7 @@ def twin(
 ) -> None:
     """Run the twin over a recording: what would it have shown, knowing only what came before?"""
     from device.recording import read_recording
+    from everbeat.weights import signers
     from twin_engine.model import Generator
     from twin_engine.offline import HEADER, twin_of_recording
 
@@ -170,7 +173,9 @@ def twin(
             say.print(f"warning: {warning}", style="yellow")
         if read.skipped:
             say.print(f"columns without a signal, skipped: {', '.join(read.skipped)}", style="dim")
-        lines, revised = twin_of_recording(read, Generator.load(), step)
+        settings = Settings.from_env()
+        model = Generator.load(settings.weights, signers=signers(settings))
+        lines, revised = twin_of_recording(read, model, step)
         _write_lines(out, HEADER, lines)
         if revisions is not None:
             _write_lines(revisions, HEADER, iter(revised))

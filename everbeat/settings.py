@@ -11,6 +11,7 @@ EVERBEAT_IOTHUB            connection string of Azure IoT Hub's service policy; 
 EVERBEAT_EVENTHUB          connection string of its Event Hubs-compatible endpoint; default: the local hub
 EVERBEAT_HUB_HOST          loopback address of the local hub; default 127.0.0.2
 EVERBEAT_SHARDS            how many shards patients are spread over; default 1
+EVERBEAT_WEIGHTS           a folder of weights that `everbeat train` wrote; default: the packaged ones
 =========================  =====================================================================================
 """
 
@@ -41,6 +42,7 @@ class Settings:
     eventhub: str | None = field(default=None, repr=False)
     hub_host: str = "127.0.0.2"
     shards: int = 1
+    weights: Path | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -69,6 +71,7 @@ class Settings:
             env.get("EVERBEAT_EVENTHUB") or None,
             env.get("EVERBEAT_HUB_HOST", "127.0.0.2"),
             shards,
+            Path(env["EVERBEAT_WEIGHTS"]).expanduser().absolute() if env.get("EVERBEAT_WEIGHTS") else None,
         )
 
     def environment(self) -> dict[str, str]:
@@ -81,6 +84,7 @@ class Settings:
             "EVERBEAT_EVENTHUB": self.eventhub,
             "EVERBEAT_HUB_HOST": self.hub_host,
             "EVERBEAT_SHARDS": str(self.shards),
+            "EVERBEAT_WEIGHTS": str(self.weights) if self.weights else None,
         }
         return {name: value for name, value in values.items() if value}
 

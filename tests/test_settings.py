@@ -49,3 +49,9 @@ def test_two_recordings_of_one_name_are_two_patients_and_neither_is_the_simulate
     cards = [card_of(Path("/a/subj09.csv.gz")), card_of(Path("/b/subj09.csv.gz")), card_of(None)]
     assert len({c.id for c in cards}) == len({c.device for c in cards}) == 3
     assert card_of(Path("/a/subj09.csv.gz")) == cards[0]
+
+
+def test_own_weights_are_named_by_the_environment_and_told_to_other_processes() -> None:
+    settings = Settings.from_env({"EVERBEAT_STATE": "/tmp/s", "EVERBEAT_WEIGHTS": "/tmp/w"})
+    assert settings.weights == Path("/tmp/w")
+    assert Settings.from_env(settings.environment()) == settings

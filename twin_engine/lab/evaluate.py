@@ -31,6 +31,7 @@ from twin_engine.lab.subgroups import Belongs, belongs
 from twin_engine.model import Generator
 
 SEEDS = (0, 1, 2)
+_FALSIFIED = 2  # people of a folder on whose recordings the judge's scores are measured
 COUNT = 24  # gaps a channel, length, kind of place and seed
 Progress = Callable[[float], None]
 
@@ -96,7 +97,7 @@ def evaluate(
     tasks = list(_tasks(everybody, refused, settings))
     if not tasks:
         raise EvaluationError(f"expected a known signal in {data} with enough readings, got none; nothing was measured")
-    falsified = Falsified(data, tuple(r.person for r in tested)) if settings.anomalies else None
+    falsified = Falsified(data, tuple(_few(tested))) if settings.anomalies else None
     tools = Tools(model, signers, rivals)
     found, judged = _run(tasks, falsified, tools, settings.jobs, progress)
     lines = "\n".join(map(repr, sorted(line for f in found for line in f.masks)))
@@ -113,6 +114,12 @@ def evaluate(
         judged,
         {r.person: belongs(r, data) for r in tested},
     )
+
+
+def _few(people: Sequence[Recording]) -> Iterator[str]:
+    """The first of each folder: enough to tell the judge's scores apart, at a fraction of the time."""
+    for _, members in itertools.groupby(people, key=lambda recording: recording.folder):
+        yield from (recording.person for recording in itertools.islice(members, _FALSIFIED))
 
 
 def _refused(people: Sequence[Recording], metadata: dict[str, Any]) -> Iterator[tuple[str, str]]:

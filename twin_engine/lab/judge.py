@@ -84,8 +84,9 @@ def judge(task: Task, generator: Generator, rivals: Rivals | None, tick: Callabl
     unlearnt: dict[int, Shown] = {}
     for track in task.tested:
         mine = [m for gap_s in GAPS_S for k in KINDS for s in task.seeds if (m := draw(track, gap_s, k, s, task.count))]
-        live |= zip(map(id, mine), stream(track, mine, generator), strict=True)
-        unlearnt |= zip(map(id, mine), stream(track, mine, generator, learn=False), strict=True)
+        if mine:
+            live |= zip(map(id, mine), stream(track, mine, generator), strict=True)
+            unlearnt |= zip(map(id, mine), stream(track, mine, generator, learn=False), strict=True)
         masks += mine
         tick()
     found.masks = [(m.track.key, m.track.channel, m.gap_s, m.kind, m.seed, m.starts.tolist()) for m in masks]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from device.signals import SIGNALS
+from device.signals import SIGNALS, Kind
 from twin_engine.lab.recordings import Recording
 from twin_engine.messages import Floats
 from twin_engine.plans import PLANS, Ints
@@ -85,6 +85,9 @@ class Mask:
         return gap_steps(self.track.signal, self.gap_s)
 
 
+_WAVE_S = 900.0  # of a wave is enough: every second holds a beat
+
+
 def tracks(recording: Recording, signal: str) -> Iterator[Track]:
     """Every channel of `signal` in a recording that has enough readings."""
     names = [name for name in recording.channels if name.partition(".")[0] == signal]
@@ -92,6 +95,8 @@ def tracks(recording: Recording, signal: str) -> Iterator[Track]:
         return
     grid_s = PLANS[signal].grid_s
     grid = recording.on_grid(grid_s)
+    if SIGNALS[signal].kind is Kind.WAVE:
+        grid = {name: values[: round(_WAVE_S / grid_s)] for name, values in grid.items()}
     key = hashlib.sha256("".join(sorted(recording.sha256.values())).encode()).hexdigest()
     part = recording.person.partition("#")[2]
     for name in names:

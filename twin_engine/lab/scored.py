@@ -25,7 +25,7 @@ from twin_engine.surprise import Surprise, reconstruction
 from twin_engine.tails import harmonic
 
 STRETCH = 0.1  # of the horizon is the newest stretch, which is reconstructed
-_EVERY_S = 4.0  # a stretch is reconstructed
+_EVERY_S = 10.0  # a stretch is reconstructed
 _BATCH = 1000
 _Z_S, _CHART = 300.0, 0.2  # memory of the moving z-score, and of the control chart (its weight of the newest reading)
 
