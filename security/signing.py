@@ -103,6 +103,7 @@ def add_signer(path: Path, name: str, public: bytes) -> None:
     if public in read_signers(path):
         return
     before = path.read_text() if path.exists() else ""
+    before += "\n" if before and not before.endswith("\n") else ""  # a person may have left it out
     files.write_public(path, (before + signer_line(name, public)).encode())
 
 

@@ -377,3 +377,41 @@ def test_under_another_model_what_was_promised_and_weighed_begins_anew(story: St
     assert not renewed.learnt.personal.seen.any()
     assert renewed.learnt.calibration is state.learnt.calibration
     assert under(state, story.generator) is state
+
+
+def test_a_long_gap_soon_after_a_short_one_is_closed_without_a_fault(story: Story) -> None:
+    story.live(0, 60, (GSR,))
+    story.live(60, 66, ())
+    story.live(66, 70, (GSR,))  # the wound is still open
+    for second in range(70, 440, 10):
+        story.tell(Tick(at(second)))
+    story.live(440, 450, (GSR,))
+    assert story.twin.channels[GSR].shown.provenance == Provenance.MEASURED  # type: ignore[union-attr]
+
+
+def test_a_few_missing_readings_within_one_step_of_the_models_grid_are_bridged(story: Story) -> None:
+    for second in np.arange(0, 40, 2.0):
+        times = T0 + np.round((second + np.arange(8) * 0.25) * 1e6).astype(np.int64)
+        keep = np.arange(8) != 3 if second == 30 else np.ones(8, bool)
+        block = ChannelReadings("skin_temp_C", times[keep], (33.0 + 0.01 * np.arange(8))[keep])
+        story.tell(Readings("dev", (block,), at(second + 2.0) // 1000, True, "sensor"))
+    assert any(len(samples) == 1 for samples in story.revisions if samples.channel == "skin_temp_C")
+
+
+def test_readings_that_come_late_are_not_healed_over(story: Story) -> None:
+    story.live(0, 60)
+    story.live(60, 70, (EMG,))
+    story.live(70, 72)
+    story.tell(frame(60, 70, (GSR,), live=False))  # the true readings, from the device's spool
+    before = len(story.revisions)
+    story.live(72, 110)
+    inside = [s for s in story.revisions[before:] if s.channel == GSR and s.times_us[0] < at(70)]
+    assert not inside
+
+
+def test_late_readings_out_of_range_open_no_gap_on_a_living_sensor(story: Story) -> None:
+    story.live(0, 20, (GSR,))
+    times = T0 + np.round(np.arange(5, 8, 0.25) * 1e6).astype(np.int64)
+    block = ChannelReadings(GSR, times + 1000, np.full(len(times), 500.0))
+    story.tell(Readings("dev", (block,), at(8) // 1000, False, "sensor"))
+    assert story.twin.channels[GSR].plan is None

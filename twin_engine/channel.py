@@ -46,7 +46,9 @@ def _scored(state: ChannelState, times_us: Times, values: Floats) -> tuple[Chann
     """What the detectors look at: the readings, and how rare each is. Late ones have no score of their own (1)."""
     signal = state.row.signal
     fresh = times_us > (-1 if state.surprise.last_us is None else state.surprise.last_us)
-    surprise, scores = state.surprise.read(times_us[fresh], values[fresh], state.period_us, state.step)
+    span = signal.high - signal.low  # ten of them beyond the range are as surprising as any more
+    bounded = np.clip(values[fresh], signal.low - 10 * span, signal.high + 10 * span)
+    surprise, scores = state.surprise.read(times_us[fresh], bounded, state.period_us, state.step)
     tails = np.ones((3, len(times_us)))
     tails[:, fresh] = scores.residual_p, scores.sustained_p, scores.run_p
     rare = {"residual_p": tails[0], "sustained_p": tails[1], "run_p": tails[2]}
@@ -78,6 +80,7 @@ def _trust(
         for start, end in gaps.unbroken_runs(times_us[late], state.period_us):
             made.revise(_measured(state.id, times_us[late][start:end], values[late][start:end], revised=True))
         state = replace(state, window=state.window.add(times_us[late], values[late]))
+        state = _told(state, times_us[late])
     times_us, values = times_us[new], values[new]
     steps_us = gaps.learn_steps(state.steps_us, times_us, state.last_us)
     for start, end in gaps.unbroken_runs(times_us, gaps.period_of(steps_us, state.period_us)):
@@ -126,16 +129,21 @@ def _distrust(
     state: ChannelState, times_us: Times, values: Floats, near: Surroundings, live: bool, made: Made
 ) -> ChannelState:
     """Readings that the sensor can't have meant: kept visible, marked, with the twin's own estimate as bounds."""
-    unknown = np.full(len(times_us), np.nan)
-    lower, upper, sure = unknown, unknown.copy(), np.zeros(len(times_us))
-    if state.last_us is not None:
+    lower, upper, sure = (np.full(len(times_us), fill) for fill in (np.nan, np.nan, 0.0))
+    late = times_us <= (-1 if state.last_us is None else state.last_us)
+    if late.any():  # old news of a sensor that has been trusted since: no gap opens
+        state = _told(state, times_us[late])
+    if state.last_us is not None and not late.all():
         state = state if state.plan else open_gap(state, near)
-        state = reach(state, int(times_us[-1]), near)
-        _, lower, upper, _ = current_plan(state).band.at((times_us - (state.last_us or 0)) / 1e6)
-        state = replace(state, doubted_us=np.concatenate((state.doubted_us, times_us))[-gaps.MAX_DUE :])
-    marks = np.full(len(times_us), Provenance.QUARANTINED | (0 if live else REVISED), np.uint8)
+        for i in np.flatnonzero(~late):  # one at a time, so that bounds know nothing of later readings
+            state = reach(state, int(times_us[i]), near)
+            age_s = np.array([(times_us[i] - (state.last_us or 0)) / 1e6])
+            _, lower[i : i + 1], upper[i : i + 1], _ = current_plan(state).band.at(age_s)
+        state = replace(state, doubted_us=np.concatenate((state.doubted_us, times_us[~late]))[-gaps.MAX_DUE :])
+    old = REVISED if not live or late.all() else 0
+    marks = np.full(len(times_us), Provenance.QUARANTINED | old, np.uint8)
     doubtful = Samples(state.id, times_us, values, lower, upper, sure, marks)
-    if not live:
+    if not live or late.all():
         made.revise(doubtful)
         return state
     if state.shown is None or state.shown.provenance != Provenance.QUARANTINED:
@@ -171,6 +179,15 @@ def _close(state: ChannelState, time_us: int, value: float, near: Surroundings, 
     nothing = np.empty(0, np.int64)
     told = state.announced and not live
     return replace(state, plan=None, announced=told, gap_shown_us=nothing, doubted_us=nothing)
+
+
+def _told(state: ChannelState, times_us: Times) -> ChannelState:
+    """Readings of the past arrived at `times_us` (N,): what is known is not healed over."""
+    wound = state.wound
+    if wound is None or not ((times_us > wound.start_us) & (times_us < wound.end_us)).any():
+        return state
+    left = wound.times_us[~_near(wound.times_us, times_us, state.period_us // 2)]
+    return replace(state, wound=replace(wound, times_us=left) if len(left) else None)
 
 
 def _measured(channel_id: str, times_us: Times, values: Floats, revised: bool = False) -> Samples:

@@ -119,10 +119,10 @@ def new_channel(channel_id: str, forecaster: Forecaster) -> ChannelState:
 
 def under(state: ChannelState, forecaster: Forecaster) -> ChannelState:
     """The channel as it goes on under this model: what another version promised is forgotten."""
-    if state.learnt.monitor.version == forecaster.version:
+    learnt, experts = state.learnt, _experts(state.row.signal.id, forecaster)
+    if learnt.monitor.version == forecaster.version and learnt.personal.experts == experts:
         return state
-    learnt = state.learnt.under(_experts(state.row.signal.id, forecaster), forecaster.version)
-    return replace(state, learnt=learnt, shadows=Shadows.none())
+    return replace(state, learnt=learnt.under(experts, forecaster.version), shadows=Shadows.none())
 
 
 def _experts(signal: str, forecaster: Forecaster) -> int:

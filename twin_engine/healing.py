@@ -46,6 +46,8 @@ def heal(state: ChannelState, near: Surroundings, made: Made, closed: bool) -> C
     wound, last_us = state.wound, state.last_us or 0
     if wound is None:
         return state
+    if (last_us - wound.end_us) // state.window.grid_us >= state.window.steps - 1:
+        return replace(state, wound=None)  # the window no longer holds its far side
     known = min(AFTER_STEPS, (last_us - wound.end_us) // state.window.grid_us + 1)
     if not closed and not any(wound.known < stage <= known for stage in HEALING):
         return state

@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twin_engine.mend_bases import AFTER_CLASSES, AFTER_STEPS, BASES, BEFORE_STEPS, Cheap, Seen, look
+from twin_engine.mend_bases import (
+    AFTER_CLASSES,
+    AFTER_STEPS,
+    BASES,
+    BEFORE_STEPS,
+    FACTS,
+    FEATURES,
+    KNOTS,
+    Cheap,
+    Seen,
+    look,
+)
 from twin_engine.messages import Floats
 from twin_engine.plans import PLANS, Floats32, Ints
 
@@ -98,6 +109,7 @@ class Mender:
                 tensors[f"judgement.{name}"].astype(np.float64) for name in ("dress", "conformal", "share")
             )
             judgement = Judgement(dress, conformal, np.round(tensors["judgement.gate"]).astype(np.int64), share)
+            _check_shapes(cheap, judgement)
             weights = {n.removeprefix("network."): v for n, v in tensors.items() if n.startswith("network.")}
             network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
         except (KeyError, RuntimeError, ValueError) as error:
@@ -217,6 +229,23 @@ def edge_class(seen: Seen) -> Ints:
     """(B, P) how far inside the gap a place lies: an index of the conformal factors."""
     u = seen.at / seen.steps[:, None]
     return np.searchsorted(_EDGES, np.minimum(u, 1 - u))
+
+
+def _check_shapes(cheap: Cheap, judgement: Judgement) -> None:
+    """Raises ValueError where arrays don't fit each other and this program."""
+    g, k = cheap.unit.shape
+    pairs = (
+        (cheap.lengths, (g,)),
+        (cheap.hard, (g, FACTS)),
+        (cheap.ridge, (len(AFTER_CLASSES), g, k, FEATURES)),
+        (judgement.dress, (SITUATIONS, len(BASES), g, len(LEVELS))),
+        (judgement.conformal, (SITUATIONS, g, len(_EDGES) + 1, 2)),
+        (judgement.gate, (SITUATIONS, g)),
+        (judgement.share, (SITUATIONS, g)),
+    )
+    known = bool(((judgement.gate >= 0) & (judgement.gate < len(BASES))).all())
+    if k != KNOTS or not known or any(array.shape != shape for array, shape in pairs):
+        raise ValueError(f"arrays of other shapes ({', '.join(str(array.shape) for array, _ in pairs)})")
 
 
 def _quantiles(samples: Floats) -> Floats:

@@ -132,9 +132,12 @@ class Generator:
 
     def mends(self, signal: str, gap_s: float) -> bool:
         """Whether a closed gap of that length can be filled from both sides: waves step by step, others as learnt."""
+        grid_s = PLANS[signal].grid_s
+        if gap_s <= grid_s:
+            return False  # no whole step lies inside
         if signal in self._menders:
-            return bool(gap_s <= self._menders[signal].cheap.lengths[-1] * PLANS[signal].grid_s)
-        return gap_s <= PLANS[signal].dense_steps * PLANS[signal].grid_s
+            return bool(gap_s <= self._menders[signal].cheap.lengths[-1] * grid_s)
+        return gap_s <= PLANS[signal].dense_steps * grid_s
 
     def mend(self, holes: Sequence[Hole]) -> list[Mended]:
         """One filling a hole, in order. The caller guarantees that :meth:`mends` says yes."""
@@ -165,7 +168,7 @@ class Generator:
         normal = (plan.forward(truth) - prepared.last[:, None]) / prepared.scale[:, None]
         known = np.isfinite(normal).astype(np.float64)
         bases = stack(plan, prepared, trained.ridge)
-        return reconstruction(trained.network, prepared, bases, normal, known, batch[0].seed)
+        return reconstruction(trained.network, prepared, bases, normal, known, [context.seed for context in batch])
 
     def prior_scores(self, signal: str, ages_s: Floats) -> Floats:
         """(len(ages_s), M) sorted residuals of people held out from training, by ``calibrate.score``.

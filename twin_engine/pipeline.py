@@ -59,6 +59,7 @@ class _Story:
     samples: list[Output] = field(default_factory=list)
     frame_ms: int = 0
     changed: bool = False
+    unrehearsed: bool = False  # a live frame was folded, and its second half is still to come
 
 
 class Engine:
@@ -134,9 +135,9 @@ class Engine:
             self._record(record, fields, record_id, work, stories)
             self._cursor = work.cursor = record_id
         now_ms = self._clock_ms()
+        self._rehearse(stories)
         if self._is_due("tick", TICK_MS) and len(records) < _FULL_READ:
             self._tick(now_ms, work, stories)
-        self._rehearse(stories)
         self._commit(work, stories, now_ms, bool(records))
 
     def _chores(self) -> None:
@@ -252,7 +253,10 @@ class Engine:
             if patient is None or patient not in self._twins:
                 self._count("unassigned", sum(len(block.values) for block in part.channels))
                 continue
+            if live and patient in stories and stories[patient].unrehearsed:
+                self._rehearse(stories)  # between any two frames, however many one round holds
             self._fold(patient, part, stories)
+            stories[patient].unrehearsed = live
             stories[patient].frame_ms = max(stories[patient].frame_ms, frame.device_time_ms if live else 0)
 
     def _assign(self, record: RawAssignment, work: Commit, stories: dict[str, _Story]) -> None:
@@ -305,12 +309,24 @@ class Engine:
             story.samples.append(made)
 
     def _rehearse(self, stories: dict[str, _Story]) -> None:
-        """The second half of the folds of this round, for all their patients together."""
-        told = {patient: self._twins[patient] for patient, story in stories.items() if story.changed}
-        for patient, (twin, made) in rehearse(told, self._forecaster).items():
+        """The second half of the folds of live frames, for all their patients together."""
+        waiting = {patient: self._twins[patient] for patient, story in stories.items() if story.unrehearsed}
+        for patient in waiting:
+            stories[patient].unrehearsed = False
+        for patient, (twin, made) in self._rehearsed(waiting).items():
             self._twins[patient] = twin
             if made.events:
                 stories[patient].samples.append(made)
+
+    def _rehearsed(self, waiting: dict[str, Twin]) -> dict[str, tuple[Twin, Output]]:
+        """Those that were due; where one of them has a fault, the others go on without it."""
+        try:
+            return rehearse(waiting, self._forecaster)
+        except Exception:
+            if len(waiting) == 1:
+                log.exception("no shadow forecasts for the twin of %s: a fault; the others go on", *waiting)
+                return {}
+        return {name: made for one in waiting for name, made in self._rehearsed({one: waiting[one]}).items()}
 
     def _count(self, name: str, by: int) -> None:
         self._counts[name] = self._counts.get(name, 0) + by

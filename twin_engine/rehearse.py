@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from twin_engine.channel_state import ChannelState, Made, Surroundings
+from twin_engine.channel_state import ChannelState, Made, Surroundings, under
 from twin_engine.messages import Output
 from twin_engine.quality import GOOD, judge
 from twin_engine.silence import context_of_gap, hindsight, planned
@@ -37,7 +37,7 @@ def rehearse(twins: Mapping[str, Twin], forecaster: Forecaster) -> dict[str, tup
     fit = list[_Due]()  # to be forecast from: a sensor that is not good promises nothing
     for turn in (turn for patient, twin in twins.items() for turn in _due(patient, twin, forecaster)):
         made = Made(turn.state.id)
-        state = _looked_at(turn.state, forecaster, made)
+        state = _looked_at(under(turn.state, forecaster), forecaster, made)
         outputs.setdefault(turn.patient, []).append(made.output())
         if state.quality.verdict == GOOD.verdict:
             fit.append(replace(turn, state=state))
@@ -80,9 +80,10 @@ def _looked_at(state: ChannelState, forecaster: Forecaster, made: Made) -> Chann
     """With fresh verdicts on the sensor and on the model; people are told when one changes."""
     last_us, signal, label = state.last_us or 0, state.row.signal, state.row.label
     quality = judge(signal.id, state.window.until(last_us), state.window.grid_us / 1e6, state.step)
-    if quality.verdict != state.quality.verdict:
-        told = f"{label}: {quality.reason}" if quality.reason else f"{label}: the signal is good again"
-        made.tell(last_us, "quality", "warning" if quality.verdict == "bad" else "info", told)
+    was, now = (verdict == "bad" for verdict in (state.quality.verdict, quality.verdict))
+    if was != now:  # doubt stands on the tile; only what is bad is worth a line in the story
+        told = quality.reason if now else "the signal is no longer bad"
+        made.tell(last_us, "quality", "warning" if now else "info", f"{label}: {told}")
     drift = state.learnt.monitor.drift(prior_of(forecaster, signal))
     if drift and not state.drift:
         made.tell(last_us, "drift", "warning", f"{label}: the model fits this person less well; {drift}")

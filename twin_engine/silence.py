@@ -96,7 +96,7 @@ def hindsight(state: ChannelState, near: Surroundings) -> tuple[Context, Floats]
     values, then_us = window.until(last_us), last_us - steps * window.grid_us
     others = {name: other for name, other in near.others.items() if name != state.id}
     context = context_of(signal, window, then_us, others, near.patient)
-    return replace(context, values=values[:-steps]), values[-steps:]
+    return context, values[-steps:]
 
 
 def planned(state: ChannelState, near: Surroundings, forecast: Forecast) -> Plan:

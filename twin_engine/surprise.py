@@ -14,6 +14,7 @@ enters the past hardly ever. Scores depend on earlier readings only, and not on 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ _SUSTAINED = 16  # readings whose surprise is averaged
 _RING, _SUM_RING, _DENSITY_RING = 384, 192, 96
 _RING_S = 300.0  # of the past that a ring covers at least, once it is full
 _LATENTS = 8
+_MOST = 1e3  # an error of more scales tells no more
 _FLOOR = 1e-3  # scales; below it one error is as good as another
 
 # Of validation people, all signals together (``lab.anomalies.priors``)
@@ -170,7 +172,7 @@ class Surprise:
         lags = np.lib.stride_tricks.sliding_window_view(bounded, _ORDER)[:n, ::-1]
         errors = np.abs(moves[_ORDER:] - lags @ self.autoregression.coefficients)
         scale = np.maximum(0.5 * (self._fast_before(errors, calm) + self.slow), max(step / 4, 1e-12))
-        scores = np.log(errors / scale + _FLOOR)
+        scores = np.log(np.minimum(errors / scale, _MOST) + _FLOOR)
         residual_p = self.residuals.probability(scores, _RESIDUALS) if self.learnt >= _WARM else np.ones(n)
         surprises = np.concatenate((self.surprises, -np.log(residual_p)))
         summed = np.cumsum(np.append(0.0, surprises))
@@ -259,19 +261,24 @@ def _run_index(signal: str) -> float:
 
 
 def reconstruction(
-    trained_network: LstmVae, prepared: Prepared, bases: Floats, truth_nodes: Floats, known: Floats, seed: int
+    trained_network: LstmVae,
+    prepared: Prepared,
+    bases: Floats,
+    truth_nodes: Floats,
+    known: Floats,
+    seeds: Sequence[int],
 ) -> Floats:
     """(B,) log-probability a known node of what came after each context, explained by latents that have seen it.
 
     `prepared` holds B contexts that end where the newest stretch begins, `bases` (B, N, C) their cheap forecasts,
     `truth_nodes` (B, N) the stretch at the plan's nodes, normalised like the contexts, and `known` (B, N) 1 where
-    there is a reading. Averaged over _LATENTS latents with noise fixed by `seed`; NaN where nothing is known.
+    there is a reading. Averaged over _LATENTS latents with noise fixed by each context's seed; NaN where nothing known.
     """
     import torch
 
     from twin_engine.network import LATENT, laplace_nll
 
-    noise = np.random.default_rng(seed).standard_normal((1, _LATENTS, LATENT))
+    noise = np.stack([np.random.default_rng(seed).standard_normal((_LATENTS, LATENT)) for seed in seeds])
     truth = torch.tensor(np.where(known > 0, truth_nodes, 0.0), dtype=torch.float32)  # (B, N)
     given = torch.tensor(known, dtype=torch.float32)
     with torch.inference_mode():
