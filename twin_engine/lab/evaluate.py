@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from device.signals import SIGNALS
+from device.signals import SIGNALS, Kind
 from security.signing import Signers
 from twin_engine.lab import anomalies
 from twin_engine.lab.judge import Found, Task, judge
@@ -31,6 +31,7 @@ from twin_engine.lab.subgroups import Belongs, belongs
 from twin_engine.model import Generator
 
 SEEDS = (0, 1, 2)
+_WAVE_FEWER = 4  # of a wave, whose every forecast costs ten times as much, so many times fewer gaps
 _FALSIFIED = 2  # people of a folder on whose recordings the judge's scores are measured
 COUNT = 24  # gaps a channel, length, kind of place and seed
 Progress = Callable[[float], None]
@@ -147,7 +148,9 @@ def _tasks(people: Sequence[Recording], refused: dict[str, str], settings: Setti
         tested = [track for track in everybody if track.person not in refused]
         if tested:
             bare = [Track(t.person, t.channel, t.values, {}, t.disturbance, t.key) for t in everybody]
-            tasks.append(Task(signal, tested, bare, settings.seeds, settings.count))
+            wave = SIGNALS[signal].kind is Kind.WAVE
+            count = max(2, settings.count // _WAVE_FEWER) if wave else settings.count
+            tasks.append(Task(signal, tested, bare, settings.seeds, count))
     yield from sorted(tasks, key=_cost, reverse=True)
 
 
