@@ -21,8 +21,10 @@ from twin_engine.lab.scored import Channel, channels_of, scores_of
 from twin_engine.lab.vus import Mask, alarms, auprc, found, threshold, vus_pr
 from twin_engine.messages import Floats
 from twin_engine.model import Generator
+from twin_engine.plans import PLANS
 
 PER_HOUR = (1.0, 6.0)  # false alarms
+_EVERY_S = 10.0  # a signal of a coarser grid is not judged
 _BUFFER_S = 10.0  # an alarm so long after an event is still its
 
 
@@ -35,7 +37,7 @@ def measure(data: Path, generator: Generator, people: Sequence[str]) -> list[dic
     """
     rows = []
     parts = split(list(people_of(data)))
-    for signal in generator.metadata["signals"]:
+    for signal in _judged(generator):
         tested = channels_of(data, signal, people)
         quiet = {c: scores_of(generator, c, c.values) for c in channels_of(data, signal, parts["validation"])}
         if not (tested and quiet):  # nobody to test, or nobody to choose thresholds on
@@ -50,11 +52,16 @@ def measure(data: Path, generator: Generator, people: Sequence[str]) -> list[dic
     return rows
 
 
+def _judged(generator: Generator) -> list[str]:
+    """The trained signals of people. Rooms move so slowly that minutes hold no event."""
+    return [signal for signal in generator.metadata["signals"] if PLANS[signal].grid_s <= _EVERY_S]
+
+
 def by_phase(data: Path, generator: Generator, people: Sequence[str]) -> list[dict[str, Any]]:
     """False alarms an hour of `people` in stress phases and at rest, at the thresholds of :func:`measure`."""
     rows = []
     parts = split(list(people_of(data)))
-    for signal in generator.metadata["signals"]:
+    for signal in _judged(generator):
         levels = _levels({c: scores_of(generator, c, c.values) for c in channels_of(data, signal, parts["validation"])})
         tested = [c for c in channels_of(data, signal, people) if np.isfinite(c.stress).any()]
         scored = {c: scores_of(generator, c, c.values) for c in tested}
