@@ -85,7 +85,7 @@ class Mask:
         return gap_steps(self.track.signal, self.gap_s)
 
 
-_WAVE_S = 900.0  # of a wave is enough: every second holds a beat
+_WAVE_S = 300.0  # of a wave is enough: every second holds a beat
 
 
 def tracks(recording: Recording, signal: str) -> Iterator[Track]:
