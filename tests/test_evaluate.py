@@ -318,7 +318,8 @@ def test_the_command_writes_every_promised_number_and_a_page_that_needs_no_netwo
     assert {row["gap_s"] for row in found["rows"]} == {1.0, 5.0, 10.0, 30.0, 60.0, 300.0}
     assert {row["drop"] for row in found["rows"]} == {"single", "all"}
     assert sum(found["share_by_method"]["hr_bpm"].values()) == pytest.approx(1.0)
-    assert "train --baselines" in output
+    assert {"saits", "brits"} <= {row["method"] for row in found["rows"]}  # those that the checkout brings
+    assert "CAUSAL" in output
     assert not re.search(r"<script[^>]+src=|<link[^>]+href=|@import", page.read_text())
 
 

@@ -137,7 +137,7 @@ class Generator:
             return False  # no whole step lies inside
         if signal in self._menders:
             return bool(gap_s <= self._menders[signal].cheap.lengths[-1] * grid_s)
-        return gap_s <= PLANS[signal].dense_steps * grid_s
+        return gap_s <= PLANS[signal].horizon_s if PLANS[signal].dense_steps else False
 
     def mend(self, holes: Sequence[Hole]) -> list[Mended]:
         """One filling a hole, in order. The caller guarantees that :meth:`mends` says yes."""

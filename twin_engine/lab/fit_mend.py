@@ -67,6 +67,7 @@ def fit_cheap(field: Field, judges: Field, rng: np.random.Generator, draws: int)
             low, high = bounds[c], bounds[c + 1] - 1
             drawn = [_at_knots(f, (int(length), low, high), typical, rng, draws) for f in (field, judges)]
             if len(drawn[0][0]) < _FEWEST:
+                ridges[:, c:, g] = ridges[:, c - 1 : c, g] if c else 0.0  # the class with fewer steps after speaks
                 break
             (x, y, fact), (check, truth, _) = drawn
             gram, cross = x.T @ x / len(x), x.T @ y / len(x)

@@ -126,7 +126,8 @@ def _score(mender: Mender, field: Field, drawn: Drawn, levels: Floats) -> float:
 def person_score(field: Field, drawn: Drawn, levels: Floats, truth: Floats) -> float:
     """Log of MAE of the median + CRPS of the levels (B, P, len(LEVELS)) in the person's SD, mean over people.
 
-    The log weighs people with quiet and with lively signals alike; who has few of these gaps counts little.
+    0 where nothing is known. The log weighs people with quiet and with lively signals alike; who has few of these
+    gaps counts little.
     """
     error = truth[..., None] - levels
     crps = 2 * np.where(error > 0, LEVELS * error, (LEVELS - 1) * error).mean(-1)
@@ -134,6 +135,8 @@ def person_score(field: Field, drawn: Drawn, levels: Floats, truth: Floats) -> f
     losses = np.where(known, np.abs(error[..., len(LEVELS) // 2]) + crps, 0.0).sum(1)
     both = losses / np.where(known.any(1), known.sum(1), np.nan) / field.sd[drawn.gaps.channel]
     scored = np.isfinite(both)
+    if not scored.any():
+        return 0.0  # nothing is known of any of these gaps: all fillings are alike
     people, index = np.unique(np.array(field.person)[drawn.gaps.channel[scored]], return_inverse=True)
     count = np.bincount(index, minlength=len(people))
     own = np.bincount(index, both[scored], minlength=len(people)) / count

@@ -24,6 +24,7 @@ from twin_engine.lab.checkpoint import key_of, path_of
 from twin_engine.lab.energy import Meter
 from twin_engine.lab.examples import Examples, draw, population_of, series_of
 from twin_engine.lab.fit import Progress, Recipe, fit_network
+from twin_engine.lab.fit_mend import GAPS as MENDER_GAPS
 from twin_engine.lab.fit_mend import fit_mender
 from twin_engine.lab.normal import normal
 from twin_engine.lab.recordings import (
@@ -162,7 +163,8 @@ def _forecaster(plan: Plan, signal: str, progress: Progress) -> tuple[Tensors, d
 
 def _mender(plan: Plan, signal: str, progress: Progress) -> tuple[Tensors, dict[str, Any]]:
     learners, judges, _ = _people(_usual(plan.data, {signal}), plan.seed)
-    mender, numbers = fit_mender(signal, learners, judges, steps=plan.steps, seed=plan.seed, progress=progress)
+    recipe = {"steps": plan.steps, "seed": plan.seed, "gaps": MENDER_GAPS}
+    mender, numbers = fit_mender(signal, learners, judges, **recipe, progress=progress)
     return {name: np.asarray(value) for name, value in mender.tensors().items()}, numbers
 
 
