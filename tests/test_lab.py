@@ -75,7 +75,7 @@ def test_training_writes_weights_that_load_and_keeps_signals_trained_before(
     made_up_recordings(tmp_path / "data")
     for name in ("TRAIN_WINDOWS", "CLEAN_WINDOWS", "VALIDATION_WINDOWS"):
         monkeypatch.setattr(story, name, 200)
-    monkeypatch.setattr(story, "MENDER_GAPS", 800)
+    monkeypatch.setattr(story, "MENDER_GAPS", 1600)
     monkeypatch.setattr("twin_engine.lab.fit._CHECK_EVERY", 20)
     told: list[tuple[str, float]] = []
     for signal in ("gsr_uS", "hr_bpm"):
@@ -105,7 +105,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path, mon
     made_up_recordings(tmp_path / "data")
     for name in ("TRAIN_WINDOWS", "CLEAN_WINDOWS", "VALIDATION_WINDOWS"):
         monkeypatch.setattr(story, name, 200)
-    monkeypatch.setattr(story, "MENDER_GAPS", 800)
+    monkeypatch.setattr(story, "MENDER_GAPS", 1600)
     monkeypatch.setattr("twin_engine.lab.fit._CHECK_EVERY", 10)
 
     class Cut(Exception):

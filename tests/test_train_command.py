@@ -36,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shrink(patch: pytest.MonkeyPatch) -> None:
     for name in ("TRAIN_WINDOWS", "CLEAN_WINDOWS", "VALIDATION_WINDOWS"):
         patch.setattr(f"twin_engine.lab.train.{name}", 200)
-    patch.setattr("twin_engine.lab.train.MENDER_GAPS", 800)
+    patch.setattr("twin_engine.lab.train.MENDER_GAPS", 1600)
     patch.setattr("twin_engine.lab.fit._CHECK_EVERY", 20)
 
 

@@ -57,8 +57,8 @@ def lengths_of(plan: Plan) -> Floats:
 def fit_cheap(field: Field, judges: Field, rng: np.random.Generator, draws: int) -> Cheap:
     """The cheap fillings from `draws` gaps of the learners a length; the judges choose ridge's penalty."""
     lengths, typical = lengths_of(field.plan), _typical(field, rng)
-    unit, hard = np.empty((len(lengths), KNOTS)), np.empty((len(lengths), FACTS))
-    ridges = np.empty((len(_PENALTIES), len(AFTER_CLASSES), len(lengths), KNOTS, FEATURES))
+    unit, hard = np.ones((len(lengths), KNOTS)), np.zeros((len(lengths), FACTS))  # where too few gaps tell more
+    ridges = np.zeros((len(_PENALTIES), len(AFTER_CLASSES), len(lengths), KNOTS, FEATURES))
     errors = np.zeros(len(_PENALTIES))
     bounds = [*AFTER_CLASSES, AFTER_STEPS + 1]
     for g, length in enumerate(lengths):
