@@ -158,6 +158,11 @@ def learn_decimals(known: int, values: Floats) -> int:
     return MAX_DECIMALS
 
 
+def step_of(values: Floats) -> float:
+    """A sensor's own resolution, as it shows in readings (N,); missing ones tell nothing."""
+    return float(10.0 ** -learn_decimals(-1, values[np.isfinite(values)]))
+
+
 def requantise(values: Floats, step: float) -> Floats:
     """Values rounded to the sensor's own resolution; decimal steps stay decimal (0.1, not 0.30000000000000004)."""
     decimals = max(0, round(-np.log10(step))) if step > 0 else 12

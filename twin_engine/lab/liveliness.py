@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from device.signals import SIGNALS, Kind
-from twin_engine.calibrate import learn_decimals
+from twin_engine.calibrate import step_of
 from twin_engine.features import CONTEXT_STEPS
 from twin_engine.lab.masks import GAPS_S, Mask
 from twin_engine.lab.realism import auc, feature_errors, log_spectral_distance, sd_ratio
@@ -81,10 +81,7 @@ def _path(mask: Mask, shown: Shown, row: int) -> Floats:
     context = track.values[max(0, start + 1 - CONTEXT_STEPS) : start + 1]
     ages_s, quantiles = mask.steps.astype(np.float64) * track.grid_s, shown.quantiles[row][:, _AT_LEVELS]
     seed = mask.seed * 1_000_003 + start
-    path: Floats = sample_paths(track.signal, context, ages_s, quantiles, 1, seed, _step(track.values[: start + 1]))[0]
+    path: Floats = sample_paths(track.signal, context, ages_s, quantiles, 1, seed, step_of(track.values[: start + 1]))[
+        0
+    ]
     return path
-
-
-def _step(values: Floats) -> float:
-    """The sensor's own resolution, as the engine learns it."""
-    return float(10.0 ** -learn_decimals(-1, values[np.isfinite(values)]))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from device.signals import SIGNALS, Kind
-from twin_engine.calibrate import learn_decimals
+from twin_engine.calibrate import step_of
 from twin_engine.features import CONTEXT_STEPS
 from twin_engine.lab.native import native_faults
 from twin_engine.lab.recordings import Recording
@@ -72,7 +72,7 @@ def judge_channel(channel_id: str, times_s: Floats, values: Floats) -> Normal:
     cell = np.ceil((times_s - times_s[0]) / grid_s - 1e-6).astype(np.int64)
     grid = np.full(int(cell[-1]) + 1, np.nan)
     grid[cell] = values
-    blamed = _sweep(signal, grid, grid_s, 10.0 ** -learn_decimals(-1, values))
+    blamed = _sweep(signal, grid, grid_s, step_of(values))
     for rule, mask in native_faults(signal, times_s, values, wave).items():
         np.logical_or.at(blamed.setdefault(rule, np.zeros(len(grid), np.bool_)), cell, mask)
     if "stuck" in blamed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from device.signals import SIGNALS
-from twin_engine.calibrate import Band, learn_decimals
+from twin_engine.calibrate import Band, step_of
 from twin_engine.healing import revision
 from twin_engine.lab.masks import Mask
 from twin_engine.lab.scorecard import SCORED_LEVELS
@@ -54,7 +54,7 @@ def _end(mask: Mask, start: int) -> int:
 
 
 def _mended(mask: Mask, start: int, made: Mended) -> tuple[Floats, Floats, Floats, Floats]:
-    step = _step(mask.track.values[: start + 1])
+    step = step_of(mask.track.values[: start + 1])
     return revision(made, mask.steps.astype(np.float64) * mask.track.grid_s, SIGNALS[mask.track.signal], step)
 
 
@@ -73,15 +73,12 @@ def _bridged(mask: Mask, live: Shown, row: int) -> tuple[Floats, Floats, Floats,
     plan = Plan(band, centre, nothing, nothing, np.empty((0, len(ages_s))), ("",) * len(ages_s))
     start_us, end_us = 0, round((end - start) * track.grid_s * 1e6)
     times_us = np.round(ages_s[1:] * 1e6).astype(np.int64)
-    made = bridge(track.channel, plan, start_us, end_us, following, times_us, signal, _step(track.values[: start + 1]))
+    made = bridge(
+        track.channel, plan, start_us, end_us, following, times_us, signal, step_of(track.values[: start + 1])
+    )
     line = last + (following - last) * mask.steps / (end - start)
     value, lower, upper = (np.where(np.isfinite(x), x, line) for x in (made.values, made.lower, made.upper))
     return value, lower, upper, np.asarray(made.confidence, np.float64)
-
-
-def _step(values: Floats) -> float:
-    """The sensor's own resolution, as the engine learns it."""
-    return float(10.0 ** -learn_decimals(-1, values[np.isfinite(values)]))
 
 
 def _spread(value: Floats, lower: Floats, upper: Floats) -> Floats:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from twin_engine.baselines import stack
-from twin_engine.calibrate import learn_decimals
+from twin_engine.calibrate import step_of
 from twin_engine.features import CONTEXT_STEPS, prepare
 from twin_engine.lab.examples import Series, gather, series_of
 from twin_engine.lab.recordings import Recording, read_people
@@ -66,7 +66,7 @@ def channels_of(data: Path, signal: str, people: Sequence[str]) -> list[Channel]
 
 def scores_of(generator: Generator, channel: Channel, values: Floats) -> dict[str, Floats]:
     """Every score, (N,) each and larger for odder readings, of a channel that reports `values` (N,)."""
-    state, step = Surprise.start(channel.signal), 10.0 ** -learn_decimals(-1, values)
+    state, step = Surprise.start(channel.signal), step_of(values)
     _, made = state.read(channel.times_us, values, channel.period_us, step)
     rebuilt = reconstruction_p(generator, channel, values)
     every = {"residual": made.residual_p, "sustained": made.sustained_p, "run": made.run_p, "reconstruction": rebuilt}

@@ -71,6 +71,7 @@ class Plan:
     out: Path
     steps: int
     seed: int
+    population: Population  # what serving will take for typical
     device: str = "cpu"
     workers: int = 1  # processes that share the signals
 
@@ -95,8 +96,9 @@ def train(
     fraction of it that is done. Returns the validation numbers. Raises
     RecordingError where `data` holds no recordings of the kind that is trained on.
     """
-    plan = Plan(data, out, steps, seed, device, workers)
     out.mkdir(parents=True, exist_ok=True)
+    learners, _ = _people(_usual(data, {*SIGNALS_TRAINED, *SLOTS}))
+    plan = Plan(data, out, steps, seed, population_of(learners, np.random.default_rng(seed)), device, workers)
     metadata = _metadata(plan, list(_recordings(data)))
     wanted = PARTS if ablate else (SIGNALS, MENDERS)
     parts = [(part, signal) for part in wanted for signal in signals if part != MENDERS or signal in MENDED]
@@ -162,7 +164,7 @@ def _forecaster(plan: Plan, signal: str, progress: Progress) -> tuple[Tensors, d
 
 
 def _mender(plan: Plan, signal: str, progress: Progress) -> tuple[Tensors, dict[str, Any]]:
-    learners, judges, _ = _people(_usual(plan.data, {signal}), plan.seed)
+    learners, judges = _people(_usual(plan.data, {signal}))
     recipe = {"steps": plan.steps, "seed": plan.seed, "gaps": MENDER_GAPS}
     mender, numbers = fit_mender(signal, learners, judges, **recipe, progress=progress)
     return {name: np.asarray(value) for name, value in mender.tensors().items()}, numbers
@@ -188,9 +190,8 @@ def _name(part: str, signal: str) -> str:
 
 def material_of(plan: Plan, signal: str) -> Material:
     """All that one signal's training looks at. Raises RecordingError where that is nothing."""
-    recordings = _usual(plan.data, {signal, *SLOTS})
-    learners, judges, population = _people(recordings, plan.seed)
-    return Material(signal, learners, judges, population, plan.seed)
+    learners, judges = _people(_usual(plan.data, {signal, *SLOTS}))
+    return Material(signal, learners, judges, plan.population, plan.seed)
 
 
 def usual(recording: Recording, signals: Collection[str]) -> Recording:
@@ -295,11 +296,11 @@ def _usual(data: Path, signals: Collection[str]) -> list[Recording]:
     return [person for recording in _recordings(data) if (person := usual(recording, signals)).channels]
 
 
-def _people(recordings: Sequence[Recording], seed: int) -> tuple[list[Recording], list[Recording], Population]:
-    """Learners, judges, and what is typical of the learners."""
+def _people(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Recording]]:
+    """Learners and judges."""
     parts = split([recording.person for recording in recordings])
     learners, judges = ([r for r in recordings if r.person in parts[part]] for part in ("train", "validation"))
-    return learners, judges, population_of(learners, np.random.default_rng(seed))
+    return learners, judges
 
 
 def _hash(recordings: Sequence[Recording]) -> str:
@@ -317,7 +318,6 @@ def _metadata(plan: Plan, recordings: Sequence[Recording]) -> dict[str, Any]:
     """Fresh metadata, with the signals that `out` already holds from the same seed, people and data."""
     parts = split([recording.person for recording in recordings])
     known = {person for part in ("train", "validation") for person in parts[part]}
-    population = _people(_usual(plan.data, {*SIGNALS_TRAINED, *SLOTS}), plan.seed)[2]
     fresh: dict[str, Any] = {
         "seed": plan.seed,
         "split_seed": SPLIT_SEED,
@@ -325,7 +325,7 @@ def _metadata(plan: Plan, recordings: Sequence[Recording]) -> dict[str, Any]:
         "split": parts,
         "people_sha256": {d: r.person for r in recordings for d in sorted(r.sha256.values()) if r.person in known},
         "data_sha256": _hash(recordings),
-        "population": asdict(population),
+        "population": asdict(plan.population),
         **{part: {} for part in PARTS},
     }
     try:
