@@ -102,7 +102,7 @@ class Probe:
 
     def _status(self, facts: dict[str, Any]) -> None:
         now_s = time.time()
-        frame_s = float(facts["device"]["last_frame_s"])
+        frame_s = max((device["last_frame_s"] for device in facts["devices"].values()), default=0.0)
         with self._lock:
             self._counters = facts["counters"]
             if self._newest_frame_s and frame_s > self._newest_frame_s:

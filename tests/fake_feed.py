@@ -217,11 +217,12 @@ class FakeFeed:
         channels = {c: self._channel_status(c, line, t_s) for c, line in self._lines.items()}
         unplugged = sorted(c for c in PERIODS if self._is_out(c))
         device = {
-            "id": self.card.device, "source": self.source, "label": "simulated adult at rest", "epoch": 3,
+            "source": self.source, "label": "simulated adult at rest", "epoch": 3,
             "last_frame_s": self._frame_s, "unplugged": unplugged,
         }  # fmt: skip
         counters = {"stored": int(t_s) % 100_000, "refused": self._refused, "duplicates": 0}
-        return {"t": t_s, "patient": self.card.id, "device": device, "view_lag_s": VIEW_LAG_S, "counters": counters,
+        devices = {self.card.device: device}
+        return {"t": t_s, "patient": self.card.id, "devices": devices, "view_lag_s": VIEW_LAG_S, "counters": counters,
                 "channels": channels}  # fmt: skip
 
     def _channel_status(self, channel: str, line: Line, t_s: float) -> dict[str, Any]:

@@ -350,7 +350,7 @@ def test_a_command_goes_down_once_and_its_answer_becomes_part_of_the_story(ward:
     while time.monotonic() < end and not any(e["kind"] == "command" for e in ward.events()):
         time.sleep(0.05)
     status = [e.status for e in ward.feed.recent(PATIENT, 60) if e.status][-1]
-    assert status["device"]["unplugged"] == ["gsr_uS"]
+    assert status["devices"][DEVICE]["unplugged"] == ["gsr_uS"]
     stop.set()
 
 

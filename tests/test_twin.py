@@ -263,11 +263,11 @@ def test_a_refusal_tells_its_story_and_changes_no_value(story: Story) -> None:
 def test_what_the_device_confirms_is_remembered_and_what_it_refuses_is_not(story: Story) -> None:
     story.tell(Assigned("dev", "p1", 0))
     story.tell(CommandResult("dev", "sensor", {"connected": False, "channels": [EMG]}, 404, 1))
-    assert status(story.twin)["device"]["unplugged"] == []
+    assert status(story.twin)["devices"]["dev"]["unplugged"] == []
     story.tell(CommandResult("dev", "sensor", {"connected": False, "channels": [EMG]}, 200, 2))
-    assert status(story.twin)["device"]["unplugged"] == [EMG]
+    assert status(story.twin)["devices"]["dev"]["unplugged"] == [EMG]
     story.tell(CommandResult("dev", "sensor", {"connected": True, "channels": [EMG]}, 200, 3))
-    assert status(story.twin)["device"]["unplugged"] == []
+    assert status(story.twin)["devices"]["dev"]["unplugged"] == []
 
 
 def test_an_unknown_sensor_is_named_once_and_left_out(story: Story) -> None:

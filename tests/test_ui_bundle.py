@@ -9,14 +9,17 @@ from pathlib import Path
 from web import ui
 
 HERE = Path(ui.__file__).parent
+WORDS = HERE.parent / "words"
 SOURCES = ("src", "shim", "build.mjs", "package-lock.json")
 
 
 def source_hash() -> str:
     """As build.mjs computes it: SHA-256 over each file's relative path and bytes, in order of path."""
     files = [p for name in SOURCES for p in ([HERE / name] if (HERE / name).is_file() else (HERE / name).rglob("*"))]
+    named = [(path.relative_to(HERE).as_posix(), path) for path in files if path.is_file()]
+    named += [(f"../words/{path.relative_to(WORDS).as_posix()}", path) for path in WORDS.rglob("*.json")]
     digest = hashlib.sha256()
-    for name, path in sorted((p.relative_to(HERE).as_posix(), p) for p in files if p.is_file()):
+    for name, path in sorted(named):
         digest.update(f"{name}\n".encode() + path.read_bytes() + b"\n")
     return digest.hexdigest()
 

@@ -8,7 +8,7 @@ of them are values; nothing here does I/O, and nothing here imports torch, so th
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -127,6 +127,8 @@ class Event:
     severity: str  # info, warning, alarm
     text: str
     channel: str = ""
+    who: str = ""  # the person who did it, "" for the twin itself
+    facts: Mapping[str, str] = field(default_factory=dict)  # what the text says, for pages in other languages
 
 
 @dataclass(frozen=True, slots=True)

@@ -339,6 +339,8 @@ def _event_json(event: Event) -> dict[str, Any]:
         "severity": event.severity,
         "text": event.text,
         "channel": event.channel,
+        "who": event.who,
+        "facts": dict(event.facts),
     }
 
 

@@ -1,27 +1,77 @@
-"""Who is who: patients' cards, and which device speaks for whom at which time. Pure values and rules.
+"""Who is who: patients' records, and which device speaks for whom at which time. Pure values and rules.
 
-A card holds a pseudonym and identifiers, never a name or a picture. A reading belongs to the patient to whom its
+A record holds a pseudonym and identifiers, never a name or a picture. A reading belongs to the patient to whom its
 device was assigned at the reading's event time.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a measured value of one signal is an alarm, in the signal's unit; None = no such limit.
+
+    Beyond `low` or `high` for `delay_s` on end: medium priority. Beyond `crisis_low` or `crisis_high`: high.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    crisis_low: float | None = None
+    crisis_high: float | None = None
+    delay_s: float = 5.0
+    on: bool = True
+
+
+# Adults at rest; starting points that a clinician adapts to the patient (docs/clinical-safety.md gives the reasons).
+DEFAULT_LIMITS: dict[str, Limits] = {
+    "hr_bpm": Limits(50, 120, 40, 150, 4.0),
+    "spo2_pct": Limits(90, None, 85, None, 8.0),
+    "resp_rpm": Limits(8, 30, 5, 40, 10.0),
+    "skin_temp_C": Limits(None, 39.0, None, 41.0, 30.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class PatientCard:
-    """What a banner shows of a patient: a pseudonym and two identifiers (birth year, bed)."""
+    """What is kept of a patient: a pseudonym, two identifiers (record number, year of birth), body and limits."""
 
-    id: str
+    id: str  # opaque, never shown as an identifier
     pseudonym: str
     birth_year: int  # 0 where it is not known
     bed: str
-    device: str
+    device: str = ""  # the device that speaks for her now; "" = none
     sex: str = "unknown"  # female, male, unknown
     height_cm: float = 170.0
     weight_kg: float = 70.0
+    number: str = ""  # the record number that is also on the wristband
+    limits: Mapping[str, Limits] = field(default_factory=dict)  # signal -> what differs from DEFAULT_LIMITS
+    admitted_ms: int = 0
+    discharged_ms: int | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether she is admitted and not discharged."""
+        return self.discharged_ms is None
+
+    def limits_of(self, signal: str) -> Limits | None:
+        """Her limits of a signal, else the usual ones; None where the signal has none."""
+        return self.limits.get(signal, DEFAULT_LIMITS.get(signal))
+
+    def to_json(self) -> str:
+        """For the store."""
+        return json.dumps(asdict(self) | {"limits": {name: asdict(row) for name, row in self.limits.items()}})
+
+    @classmethod
+    def from_json(cls, text: str) -> PatientCard:
+        """The inverse of :meth:`to_json`. Raises TypeError or ValueError on other text."""
+        facts: dict[str, Any] = json.loads(text)
+        facts["limits"] = {name: Limits(**row) for name, row in facts.get("limits", {}).items()}
+        return cls(**facts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,12 +102,15 @@ def status(twin: Twin) -> dict[str, Any]:
     return {
         "t": twin.now_us / 1e6,
         "patient": twin.patient,
-        "device": {
-            "id": device.id,
-            "source": device.source,
-            "last_frame_s": device.last_frame_ms / 1e3,
-            "unplugged": list(device.unplugged),
-        },
+        "devices": {
+            device.id: {
+                "source": device.source,
+                "last_frame_s": device.last_frame_ms / 1e3,
+                "unplugged": list(device.unplugged),
+            }
+        }
+        if device.id
+        else {},
         "view_lag_s": twin.view_lag_s,
         "frame_interval_s": device.frame_interval_us / 1e6,
         "refused": twin.refused,

@@ -19,14 +19,17 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from twin_engine.store.feed import Feed
 from web import ui
 from web.guard import content_security_policy, guard
-from web.pages import shell, twin
+from web.pages import room, shell, ward
+from web.pages.frame import frame, is_page, language, patient_of
 from web.relay import OnSent, Relay
 from web.settings import BindRefused, WebSettings
+from web.words import COOKIE, LANGUAGES
 
 log = logging.getLogger(__name__)
 
 SOCKET_NAMESPACE = "/twin"
-_SERVED = ("/assets/", "/_dash", "/_favicon.ico", "/_reload-hash", "/socket.io/")
+_SERVED = ("/assets/", "/data/", "/language/", "/_dash", "/_favicon.ico", "/_reload-hash", "/socket.io/")
+_YEAR_S = 365 * 86_400
 _PING_EVERY_S, _PING_PATIENCE_S = 5, 10
 
 
@@ -49,15 +52,18 @@ def create_app(feed: Feed, settings: WebSettings, on_sent: OnSent | None = None)
     relay = Relay(feed, _sender(sockets), settings, on_sent)
     server.extensions["relay"] = relay
     app = _dash(server, settings)
-    twin.register(app, feed, relay)
+    with server.app_context():
+        for page in (ward, room):
+            page.register(app, feed, relay, settings)
     _join_sockets(sockets, relay)
+    _switch_language(server)
     _answer_wrong_addresses(server, relay)
-    guard(server, settings, content_security_policy(app.csp_hashes()))
+    guard(server, settings, lambda: content_security_policy(app.csp_hashes()))
     return app, sockets
 
 
 def _dash(server: Flask, settings: WebSettings) -> Dash:
-    app = Dash(
+    app = _Page(
         "web",
         server=server,
         assets_folder=str(settings.assets),
@@ -65,10 +71,21 @@ def _dash(server: Flask, settings: WebSettings) -> Dash:
         title=shell.TITLE,
         update_title=None,
         index_string=shell.INDEX,
+        use_pages=True,
+        pages_folder="",  # pages register themselves, with what they need
+        suppress_callback_exceptions=True,  # a callback's page may not be the one on screen
     )
-    app.scripts.append_script(ui.RESOURCE)
-    app.layout = lambda: twin.layout(settings)
+    for resource in ui.RESOURCES:
+        app.scripts.append_script(resource)
+    app.layout = frame
     return app
+
+
+class _Page(Dash):  # type: ignore[misc]  # dash is untyped
+    """Dash, with the visitor's language in the page's head."""
+
+    def interpolate_index(self, **parts: Any) -> str:
+        return str(super().interpolate_index(**parts)).replace('lang="en"', f'lang="{language()}"', 1)
 
 
 def _sender(sockets: SocketIO) -> Callable[[str, str, Any, Callable[..., None]], None]:
@@ -90,14 +107,25 @@ def _join_sockets(sockets: SocketIO, relay: Relay) -> None:
         relay.leave(request.sid)  # type: ignore[attr-defined]  # Flask-SocketIO adds it
 
 
+def _switch_language(server: Flask) -> None:
+    @server.get("/language/<name>")
+    def switch(name: str) -> Response:
+        back = request.args.get("next", "/")
+        if name not in LANGUAGES or not back.startswith("/") or back.startswith(("//", "/\\")):
+            return Response(shell.not_found(request.path), 404, mimetype="text/html")
+        answer = Response(status=303, headers={"Location": back})
+        answer.set_cookie(COOKIE, name, max_age=_YEAR_S, samesite="Strict", httponly=True)
+        return answer
+
+
 def _answer_wrong_addresses(server: Flask, relay: Relay) -> None:
     @server.before_request
     def check() -> Response | None:
         path = request.path
-        if path == "/" or path.startswith(_SERVED):
+        if path.startswith(_SERVED):
             return None
-        patient = twin.patient_of(path)
-        if patient and (relay.card(patient) or not relay.ready):
+        patient = patient_of(path)
+        if is_page(path) and (not patient or relay.card(patient) or not relay.ready):
             return None
         return Response(shell.not_found(path), 404, mimetype="text/html")
 

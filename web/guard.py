@@ -5,7 +5,7 @@ What is left to others: TLS and sign-in (both come before this server may leave 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flask import Flask, Response, request
 
@@ -35,8 +35,8 @@ def content_security_policy(script_hashes: Sequence[str]) -> str:
     )
 
 
-def guard(server: Flask, settings: WebSettings, policy: str) -> None:
-    """Check each request and dress each answer of `server`."""
+def guard(server: Flask, settings: WebSettings, policy: Callable[[], str]) -> None:
+    """Check each request and dress each answer of `server`; `policy` is asked for each, as Dash adds scripts late."""
 
     @server.before_request
     def check() -> Response | None:
@@ -49,7 +49,7 @@ def guard(server: Flask, settings: WebSettings, policy: str) -> None:
 
     @server.after_request
     def dress(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = policy
+        response.headers["Content-Security-Policy"] = policy()
         response.headers.update(HEADERS)
         if not request.path.startswith(_STATIC):
             response.headers["Cache-Control"] = "no-store"

@@ -181,6 +181,11 @@ class Relay:
             room = self._rooms.get(patient) if patient else next(iter(self._rooms.values()), None)
             return room.card if room else None
 
+    def cards(self) -> list[PatientCard]:
+        """All patients, as the store orders them."""
+        with self._lock:
+            return [room.card for room in self._rooms.values()]
+
     def viewers(self, patient: str) -> list[Viewer]:
         """Who watches `patient` now."""
         with self._lock:

@@ -51,7 +51,7 @@ def banner(card: PatientCard) -> dict[str, object]:
     """What the page may know of a patient: pseudonym, identifiers and the body's measures."""
     return {
         "id": card.id, "pseudonym": card.pseudonym, "birth_year": card.birth_year, "bed": card.bed,
-        "sex": card.sex, "height_cm": card.height_cm, "weight_kg": card.weight_kg,
+        "sex": card.sex, "number": card.number, "height_cm": card.height_cm, "weight_kg": card.weight_kg,
     }  # fmt: skip
 
 

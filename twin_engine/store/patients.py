@@ -6,9 +6,6 @@ lies sealed under the patient's key.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-
 from twin_engine.registry import PatientCard
 from twin_engine.store import keys, raw
 from twin_engine.store.connection import Client, translated
@@ -26,7 +23,7 @@ class PatientStore:
     def admit(self, card: PatientCard) -> None:
         """Create or replace a patient's card, and her data key where she has none."""
         cipher = self._vault.create(card.id)
-        sealed = cipher.seal(json.dumps(dataclasses.asdict(card)).encode(), b"card|" + card.id.encode())
+        sealed = cipher.seal(card.to_json().encode(), b"card|" + card.id.encode())
         with translated():
             batch = self._client.pipeline(transaction=True)
             batch.set(keys.patient(card.id), sealed)
@@ -58,7 +55,7 @@ def read_cards(client: Client, vault: Vault) -> list[PatientCard]:
         ids = sorted(member.decode() for member in client.smembers(keys.PATIENTS))
         sealed = [client.get(keys.patient(patient)) for patient in ids]
     cards = [
-        PatientCard(**json.loads(vault.cipher(patient).unseal(blob, b"card|" + patient.encode())))
+        PatientCard.from_json(vault.cipher(patient).unseal(blob, b"card|" + patient.encode()).decode())
         for patient, blob in zip(ids, sealed, strict=True)
         if blob is not None and vault.has(patient)
     ]

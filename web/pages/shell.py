@@ -41,7 +41,7 @@ def not_found(path: str) -> str:
       <h1>There is no page here</h1>
       <p>Nothing is served at <code>{escape(path[:200])}</code>. The address may be mistyped, or the patient may no
       longer be monitored.</p>
-      <p><a href="/">Go to the patient twin</a></p>
+      <p><a href="/">Go to the ward</a></p>
     </main>
   </body>
 </html>"""

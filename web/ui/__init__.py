@@ -14,7 +14,11 @@ from dash.development.base_component import Component
 NAMESPACE = "everbeat_ui"  # the bundle's global name in the browser
 BUNDLE = Path(__file__).with_name("everbeat_ui.min.js")
 SOURCE_HASH = Path(__file__).with_name("everbeat_ui.min.js.sources.sha256")
-RESOURCE = {"relative_package_path": f"ui/{BUNDLE.name}", "namespace": "web"}  # for app.scripts.append_script
+LAZY = ("everbeat_body.min.js", "everbeat_timeline.min.js")  # modules that a page imports when it needs them
+RESOURCES: tuple[dict[str, Any], ...] = (  # for app.scripts.append_script
+    {"relative_package_path": f"ui/{BUNDLE.name}", "namespace": "web"},
+    *({"relative_package_path": f"ui/{name}", "namespace": "web", "dynamic": True} for name in LAZY),
+)
 
 
 class _Base(Component):  # type: ignore[misc]  # dash is untyped
@@ -84,13 +88,16 @@ class AlarmBar(_Base):
 
 
 class SessionBar(_Base):
-    """Patient banner, source, clock and state of the line."""
+    """Head of every page: places to go, language, clock; on a patient's pages whose they are and the line's state.
+
+    `page`: "ward", "room", "replay", "patients" or "downtime".
+    """
 
     _type = "SessionBar"
-    _prop_names: ClassVar[list[str]] = ["id"]
+    _prop_names: ClassVar[list[str]] = ["id", "page"]
 
-    def __init__(self, id: str) -> None:
-        super().__init__(id=id)
+    def __init__(self, id: str, page: str) -> None:
+        super().__init__(id=id, page=page)
 
 
 class EventLog(_Base):

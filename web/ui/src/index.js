@@ -1,4 +1,7 @@
 // The package that Dash finds as window.everbeat_ui.
+import catalogues from 'everbeat-words';
+import {learn} from './i18n.js';
+
 export {default as AlarmBar} from './components/AlarmBar.js';
 export {default as EventLog} from './components/EventLog.js';
 export {default as PatientTwin} from './components/PatientTwin.js';
@@ -7,3 +10,5 @@ export {default as TwinLink} from './components/TwinLink.js';
 export {default as VitalBoard} from './components/VitalBoard.js';
 export {default as VitalTile} from './components/VitalTile.js';
 export {default as WaveMonitor} from './components/WaveMonitor.js';
+
+learn(catalogues);

@@ -1,8 +1,9 @@
-// The one store of a page: the socket, the samples, the clocks and the state of the line. Components subscribe; they
-// hold no data of their own. `tick` comes four times a second with one view of all channels (see view.js); a sweep
-// asks frame() for the view time between ticks.
+// The store of one patient's page: the socket, the samples, the clocks and the state of the line. Components subscribe;
+// they hold no data of their own. `tick` comes four times a second with one view of all channels (see view.js); a sweep
+// asks frame() for the view time between ticks. When the last component that holds it is gone, its line is closed.
 import {io} from 'socket.io-client';
 import {EngineClock, ViewClock} from './clock.js';
+import {patientOfPage} from './address.js';
 import {Scale} from './scale.js';
 import {Series} from './series.js';
 import {bodyWords, lookOf, orderChannels, organRate, sampleAt} from './view.js';
@@ -12,6 +13,7 @@ const TICK_MS = 250;
 const PAUSE_S = 1.5; // without a word for this long the view stands, so that it does not outrun the samples it has
 const STALE_S = 3; // without a word from the server for this long the page says so; the engine speaks every second
 const RETRY_MS = 2000;
+const LINGER_MS = 300;
 const MAX_EVENTS = 100;
 const DEFAULT_LAG_S = 4.5;
 const NOTHING = {regions: {}, air: {}}; // what a standing line shows as present
@@ -20,8 +22,10 @@ const BREATH = ['resp_rpm'];
 const local = () => performance.now() / 1000;
 
 class Store {
-  constructor() {
+  /** @param {string} patient id of the patient whose room this is */
+  constructor(patient) {
     Object.assign(this, {
+      patient, holders: 0,
       card: null, looks: {}, status: null, events: [], dropped: null, acknowledged: 0, refusedMessages: 0,
       series: new Map(), scales: new Map(), order: [], silent: null, down: null,
       view: {t: NaN, samples: new Map(), body: {regions: {}, air: {}}}, sweepS: 20,
@@ -46,8 +50,9 @@ class Store {
   /** Open the line once; later calls change nothing. */
   connect() {
     if (this.socket) return;
-    const patient = decodeURIComponent(/^\/patient\/([^/]+)/.exec(window.location.pathname)?.[1] ?? '');
-    this.socket = io('/twin', {transports: ['websocket'], auth: {patient}, reconnectionDelayMax: 3000, timeout: 5000});
+    this.socket = io('/twin', {
+      transports: ['websocket'], auth: {patient: this.patient}, forceNew: true, reconnectionDelayMax: 3000, timeout: 5000,
+    });
     const hear = (name, take) => this.socket.on(name, (data, received) => {
       this.lastWord = local();
       take(data);
@@ -63,13 +68,22 @@ class Store {
     this.socket.on('connect', () => { this.down = null; });
     this.socket.on('disconnect', (reason) => {
       this.down ??= Date.now() / 1000;
-      if (reason === 'io server disconnect') setTimeout(() => this.socket.connect(), RETRY_MS); // no such patient, yet
+      if (reason === 'io server disconnect' && !this.closed) setTimeout(() => this.socket.connect(), RETRY_MS); // no such patient, yet
     });
     this.socket.on('connect_error', (error) => {
       this.down ??= Date.now() / 1000;
       this.lineError = error.message;
     });
     this.timer = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  /** Close the line for good and forget everything. */
+  close() {
+    this.closed = true;
+    clearInterval(this.timer);
+    this.socket?.disconnect();
+    this.listeners.clear();
+    this.series.clear();
   }
 
   #hello({card, looks}) {
@@ -183,14 +197,31 @@ class Store {
   }
 }
 
-let only = null;
+let current = null;
 
-/** The page's store; the first call makes it and opens the line. */
+/** The store of the patient whose page is open; the first call makes it and opens the line. */
 export function store() {
-  if (!only) {
-    only = new Store();
-    window.everbeat = only; // for tests and for a curious engineer; nothing on the page reads it
-    only.connect();
+  const patient = patientOfPage();
+  if (current?.patient !== patient) {
+    current?.close();
+    current = new Store(patient);
+    window.everbeat = current; // for tests and for a curious engineer; nothing on the page reads it
+    current.connect();
   }
-  return only;
+  return current;
+}
+
+/** Keep the open page's store until the returned function is called; the last to let go closes the line. */
+export function hold() {
+  const held = store();
+  held.holders += 1;
+  return () => {
+    held.holders -= 1;
+    setTimeout(() => { if (!held.holders) letGo(held); }, LINGER_MS); // the next page of this patient may want it
+  };
+}
+
+function letGo(held) {
+  held.close();
+  if (current === held) current = window.everbeat = null;
 }

@@ -1,4 +1,5 @@
 // What a screen says, in words and numbers: provenance, values in a person's unit, times of day. Pure functions.
+import {locale, t} from './i18n.js';
 import {PROVENANCE, REVISED} from './wire.js';
 
 const WORDS = ['measured', 'synthesised', 'predicted', 'quarantined', 'withheld'];
@@ -11,10 +12,10 @@ export const isWithheld = (byte) => (byte & 0x0f) === PROVENANCE.WITHHELD;
 export const isMade = (byte) => [PROVENANCE.SYNTHESISED, PROVENANCE.PREDICTED].includes(byte & 0x0f);
 
 /** What stands on a badge. */
-export const badge = (word) => (word === NONE ? 'NO DATA' : word.toUpperCase());
+export const badge = (word) => t(`provenance.${word}`);
 
 /** What stands instead where the page is not current. */
-export const NOT_CURRENT = 'NOT CURRENT';
+export const notCurrent = () => t('provenance.not_current');
 
 /** A value in the look's unit and digits; an en dash where there is none. */
 export function number(value, look) {
@@ -39,7 +40,7 @@ export function tick(value, look) {
 export const percent = (confidence) => `${Math.round(confidence * 100)}\u00a0%`; // the sign stays with its number
 
 /** hh:mm:ss of a Unix time in the viewer's zone. */
-export const clockTime = (unixS) => (Number.isFinite(unixS) ? new Date(unixS * 1000).toLocaleTimeString('en-GB') : '--:--:--');
+export const clockTime = (unixS) => (Number.isFinite(unixS) ? new Date(unixS * 1000).toLocaleTimeString(locale()) : '--:--:--');
 
 /** The viewer's zone, such as "UTC+02:00 Europe/Madrid". */
 export function zone(date = new Date()) {
@@ -71,5 +72,4 @@ export function qualityText(quality) {
 export const qualityWord = (quality) => (qualityText(quality) ? (quality.reason || POOR[quality.verdict]).split(':')[0] : '');
 
 /** Who sends: what a screen must say about the source of the readings. */
-export const sourceWord = (source) =>
-  ({simulated: 'SIMULATED PATIENT', recording: 'REPLAYED RECORDING', sensor: 'LIVE SENSORS'})[source] ?? 'SOURCE UNKNOWN';
+export const sourceWord = (source) => t(`source.${['simulated', 'recording', 'sensor'].includes(source) ? source : 'unknown'}`);

@@ -1,8 +1,8 @@
 // The 3D body. The viewer is twin/; this gives it the page's one view of the samples.
 import React, {useEffect, useRef} from 'react';
 import PropTypes from 'prop-types';
+import {lazy} from '../lazy.js';
 import {store} from '../store.js';
-import {mountTwin} from '../twin/index.js';
 import {useStore} from './hooks.js';
 
 /** The patient as a hologram; regions show value, provenance and uncertainty. */
@@ -13,8 +13,16 @@ function PatientTwin({id, glbUrl, setProps}) {
   useEffect(() => {
     const reducedMotion = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
     const onPick = (region) => setProps?.({picked: region});
-    viewer.current = mountTwin(box.current, {glbUrl, getView: () => store().body(), onPick, labels: {}, reducedMotion});
-    return () => viewer.current.dispose();
+    let gone = false;
+    lazy('body').then(({mountTwin}) => {
+      if (gone) return;
+      viewer.current = mountTwin(box.current, {glbUrl, getView: () => store().body(), onPick, labels: {}, reducedMotion});
+      if (store().card) viewer.current.setPatient(measures(store().card));
+    });
+    return () => {
+      gone = true;
+      viewer.current?.dispose();
+    };
   }, [glbUrl]);
   useEffect(() => { if (card) viewer.current?.setPatient(measures(card)); }, [card]);
   return <div id={id} className="eb-body" ref={box} />;

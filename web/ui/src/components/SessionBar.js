@@ -1,44 +1,112 @@
-// Whose patient this is, where the readings come from, what time it is where, and whether the page is current.
-import React, {useRef} from 'react';
+// The head of every page: where one can go, in which language, what time it is; on a patient's pages also whose they are,
+// where the readings come from, and whether the page is current.
+import React, {useEffect, useRef} from 'react';
 import PropTypes from 'prop-types';
+import {patientOfPage, replayPath, roomPath} from '../address.js';
+import {language, languages, t} from '../i18n.js';
 import {clockTime, sourceWord, zone} from '../words.js';
 import {mark, put, useStore, useTick} from './hooks.js';
 
-const STATES = {live: 'Live', connecting: 'Connecting', reconnecting: 'Reconnecting', stale: 'No data', down: 'Disconnected', silent: 'Engine silent'};
+/** Places, patient, line, language and clock. */
+function SessionBar({id, page}) {
+  return ['room', 'replay'].includes(page) ? <OfPatient id={id} page={page} /> : <Plain id={id} page={page} />;
+}
 
-/** Patient banner and state of the line. */
-function SessionBar({id}) {
+function OfPatient({id, page}) {
   const {card} = useStore('card');
   const bar = useRef(null);
   useTick((s) => bar.current && write(s, bar.current));
   return (
     <header id={id} className="eb-session" ref={bar} data-connected="false">
+      <Places page={page} />
       <div className="eb-patient">
         <h1>{card?.pseudonym ?? '…'}</h1>
-        <span>{card ? `${card.bed} · ${card.birth_year ? `born ${card.birth_year}` : 'birth year unknown'} · ID ${card.id}` : 'finding the patient'}</span>
+        <span>{card ? identity(card) : t('patient.finding')}</span>
       </div>
       <span className="eb-source" />
-      <span className="eb-notice">Secondary display, not a primary alarm system</span>
-      <div className="eb-line"><i aria-hidden="true" /><b className="eb-state" role="status">Connecting</b> <span className="eb-lag" /></div>
-      <div className="eb-clock"><b /> <span>{zone()}</span></div>
+      <span className="eb-notice">{t('notice.secondary')}</span>
+      <div className="eb-line"><i aria-hidden="true" /><b className="eb-state" role="status">{t('line.connecting')}</b> <span className="eb-lag" /></div>
+      <Languages />
+      <Clock />
     </header>
   );
+}
+
+function Plain({id, page}) {
+  return (
+    <header id={id} className="eb-session">
+      <Places page={page} />
+      <span className="eb-notice">{t('notice.secondary')}</span>
+      <Languages />
+      <Clock />
+    </header>
+  );
+}
+
+/** Two identifiers beside the pseudonym: the record's number and the year of birth; the bed is where, not who. */
+export const identity = (card) => [
+  t('patient.number', {number: card.number || card.id}),
+  card.birth_year ? t('patient.born', {year: card.birth_year}) : t('patient.born_unknown'), card.bed,
+].join(' · ');
+
+function Places({page}) {
+  const patient = patientOfPage();
+  const places = [['ward', '/'], ...(patient ? [['room', roomPath(patient)], ['replay', replayPath(patient)]] : []), ['patients', '/patients']];
+  return (
+    <nav className="eb-places" aria-label={t('nav.label')}>
+      {places.map(([name, path]) => (
+        <a key={name} href={path} aria-current={name === page ? 'page' : undefined} onClick={(event) => go(event, path)}>{t(`nav.${name}`)}</a>
+      ))}
+    </nav>
+  );
+}
+
+/** Go to another page without loading everything anew, as Dash's own links do. */
+export function go(event, path) {
+  if (event.metaKey || event.ctrlKey || event.shiftKey || event.button > 0) return;
+  event.preventDefault();
+  window.history.pushState({}, '', path);
+  window.dispatchEvent(new CustomEvent('_dashprivate_pushstate'));
+  window.scrollTo(0, 0);
+}
+
+function Languages() {
+  return (
+    <nav className="eb-languages" aria-label={t('nav.language')}>
+      {languages().map((name) => (
+        <a key={name} href={`/language/${name}?next=${encodeURIComponent(window.location.pathname + window.location.search)}`}
+          lang={name} hrefLang={name} aria-current={name === language() ? 'true' : undefined} title={t(`language.${name}`)}>{name.toUpperCase()}</a>
+      ))}
+    </nav>
+  );
+}
+
+function Clock() {
+  const clock = useRef(null);
+  useEffect(() => {
+    const show = () => put(clock.current, clockTime(Date.now() / 1000));
+    show();
+    const timer = setInterval(show, 250);
+    return () => clearInterval(timer);
+  }, []);
+  return <div className="eb-clock"><b ref={clock} /> <span>{zone()}</span></div>;
 }
 
 function write(s, bar) {
   const {state} = s.connection();
   mark(bar, 'data-connected', ['live', 'reconnecting'].includes(state));
   mark(bar, 'data-state', state);
-  put(bar.querySelector('.eb-state'), STATES[state]);
-  put(bar.querySelector('.eb-lag'), state === 'live' ? `view ${s.lag.toFixed(1)} s behind` : '');
-  const device = s.status?.device;
-  put(bar.querySelector('.eb-source'), device ? sourceWord(device.source) : '');
-  bar.querySelector('.eb-source').title = device ? `${device.id}: ${device.label ?? ''}` : '';
-  put(bar.querySelector('.eb-clock b'), clockTime(Date.now() / 1000));
+  put(bar.querySelector('.eb-state'), t(`line.${state}`));
+  put(bar.querySelector('.eb-lag'), state === 'live' ? t('line.behind', {seconds: s.lag.toFixed(1)}) : '');
+  const sources = [...new Set(Object.values(s.status?.devices ?? {}).map((device) => sourceWord(device.source)))];
+  put(bar.querySelector('.eb-source'), sources.join(' + '));
+  bar.querySelector('.eb-source').title = Object.keys(s.status?.devices ?? {}).join(', ');
 }
 
 SessionBar.propTypes = {
   /** The ID used in Dash callbacks. */
   id: PropTypes.string,
+  /** "ward", "room", "replay", "patients" or "downtime". */
+  page: PropTypes.string.isRequired,
 };
 export default SessionBar;

@@ -24,7 +24,7 @@ function TwinLink({asked = {}, setProps}) {
 /** {signals, unplugged, pending, failed, connected, seen}: `seen` is the newest command looked at, Unix s. */
 function read(s, asked) {
   const channels = s.status?.channels ?? {};
-  const unplugged = s.status?.device?.unplugged ?? Object.keys(channels).filter((id) => channels[id].provenance !== 'measured');
+  const unplugged = Object.values(s.status?.devices ?? {}).flatMap((device) => device.unplugged ?? []);
   const state = {signals: Object.keys(channels).sort(), unplugged: [...unplugged].sort(), pending: [], failed: [], connected: s.view.moving === true, seen: 0};
   for (const [button, ask] of Object.entries(asked)) {
     state.seen = Math.max(state.seen, ask.t);

@@ -3,7 +3,7 @@
 import React, {useRef} from 'react';
 import PropTypes from 'prop-types';
 import {lookOf, rangeText} from '../view.js';
-import {NOT_CURRENT, badge, clockTime, number, percent, qualityText, qualityWord, span} from '../words.js';
+import {badge, clockTime, notCurrent, number, percent, qualityText, qualityWord, span} from '../words.js';
 import {mark, put, useStore, useTick} from './hooks.js';
 
 const METHODS = {'lstm-vae': 'LSTM-VAE', locf: 'last value held', linear: 'linear', ridge: 'ridge regression', ar: 'autoregression'};
@@ -48,7 +48,7 @@ function write(s, channel, tile) {
   const poor = live && sample.provenance === 'measured' ? qualityText(info.quality) : '';
   mark(tile, 'data-quality', poor ? info.quality.verdict : 'good');
   mark(tile, 'data-value', Number.isFinite(sample.value) ? sample.value : '');
-  put(find('.eb-badge'), live ? badge(sample.provenance) : NOT_CURRENT);
+  put(find('.eb-badge'), live ? badge(sample.provenance)  : notCurrent());
   put(find('.eb-numeral'), number(sample.value, look));
   put(find('.eb-range span'), known && sample.provenance !== 'measured' ? rangeText(sample, look) : '');
   const sure = known ? Math.round(sample.confidence * 100) : 0;

@@ -6,7 +6,7 @@ import {Scale} from '../scale.js';
 import {store} from '../store.js';
 import {Sweep} from '../sweep.js';
 import {lookOf} from '../view.js';
-import {NOT_CURRENT, badge, clockTime, number, percent, qualityWord, tick} from '../words.js';
+import {badge, clockTime, notCurrent, number, percent, qualityWord, tick} from '../words.js';
 import {mark, put, useStore, useTick} from './hooks.js';
 
 const FRAME_MS = 1000 / 40; // a sweep needs no more; the 3D body does
@@ -56,7 +56,7 @@ function writeRows(s, box) {
     const scale = s.scales.get(row.dataset.row);
     mark(row, 'data-provenance', sample.provenance);
     put(row.querySelector('.eb-row-value'), number(sample.value, look));
-    put(row.querySelector('.eb-word'), s.view.moving ? badge(sample.provenance) : NOT_CURRENT);
+    put(row.querySelector('.eb-word'), s.view.moving ? badge(sample.provenance)  : notCurrent());
     put(row.querySelector('.eb-row-sure'), besides(sample, s.view.moving ? s.status.channels[row.dataset.row] : null));
     put(row.querySelector('.eb-tick-high'), scale ? tick(scale.high, look) : '');
     put(row.querySelector('.eb-tick-low'), scale ? tick(scale.low, look) : '');

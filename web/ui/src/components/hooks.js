@@ -1,6 +1,6 @@
 // How components listen: useTick runs four times a second outside React; useStore re-renders on rare changes.
 import {useEffect, useReducer, useRef} from 'react';
-import {store} from '../store.js';
+import {hold, store} from '../store.js';
 
 /** Run `update(store)` now and at every tick; it writes into DOM nodes that it holds. */
 export function useTick(update) {
@@ -9,16 +9,19 @@ export function useTick(update) {
   useEffect(() => {
     const s = store();
     newest.current(s);
-    return s.on('tick', () => newest.current(s));
+    return together(hold(), s.on('tick', () => newest.current(s)));
   }, []);
 }
+
+/** One way out of several. */
+const together = (...outs) => () => outs.forEach((out) => out());
 
 /** Re-render when one of these kinds of change happens. Returns the store. */
 export function useStore(...kinds) {
   const [, render] = useReducer((n) => n + 1, 0);
   useEffect(() => {
-    const outs = kinds.map((kind) => store().on(kind, render));
-    return () => outs.forEach((out) => out());
+    render(); // what came between drawing and listening
+    return together(hold(), ...kinds.map((kind) => store().on(kind, render)));
   }, []);
   return store();
 }

@@ -1,64 +1,55 @@
-"""The twin page: its layout, and the callbacks of its demo bar. Waves and numbers never pass through callbacks."""
+"""The room of one patient: its layout, and the callbacks of its demo bar. Waves never pass through callbacks."""
 
 from __future__ import annotations
 
 import logging
 import time
 from typing import Any
-from urllib.parse import unquote
 
+import dash
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import Dash, Input, Output, State, ctx, html, no_update
 
 from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Feed
 from web import ui
 from web.pages.commands import BUTTONS, button, expectation, face, payload
+from web.pages.frame import ROOM_TEMPLATE, patient_of, section, translate
 from web.relay import Relay
 from web.settings import WebSettings
+from web.words import Translate
 
 log = logging.getLogger(__name__)
 
-PATIENT_PREFIX = "/patient/"
-SWEEP_S = 20
 COMMAND, PENDING = "eb-command", "eb-pending"  # classes of a button, and of one that waits for its answer
-THEME = {
-    "fontFamily": '"Inter", system-ui, "Segoe UI", sans-serif',
-    "primaryColor": "cyan",
-    "defaultRadius": "sm",
-    "cursorType": "pointer",
-}
 
 
-def layout(settings: WebSettings) -> dmc.MantineProvider:
+def register(app: Dash, feed: Feed, relay: Relay, settings: WebSettings) -> None:
+    """The page, and its demo bar: a press becomes a command, an answer becomes a new face."""
+    dash.register_page("room", path_template=ROOM_TEMPLATE, title="Everbeat", layout=lambda **_: layout(settings))
+    _register_commands(app, feed, relay)
+
+
+def layout(settings: WebSettings) -> html.Main:
     """The page of one patient. Which one, the components read from the address and the socket."""
-    return dmc.MantineProvider(
-        forceColorScheme="dark",
-        theme=THEME,
-        children=html.Main(
-            [
-                dcc.Location(id="url", refresh=False),
-                ui.TwinLink(id="link"),
-                ui.SessionBar(id="session-bar"),
-                ui.AlarmBar(id="alarm-bar"),
-                _area("Body", "twin", [ui.PatientTwin(id="twin", glbUrl=settings.body_url)]),
-                _area("Traces", "waves", [ui.WaveMonitor(id="waves", seconds=SWEEP_S)]),
-                _area("Values", "tiles", [ui.VitalBoard(id="tiles")], panel=False),
-                _area("Events", "events", [html.H2("Events"), ui.EventLog(id="events")]),
-                _area("Commands", "demo", _demo_bar()),
-            ],
-            className="eb-page",
-        ),
+    t = translate()
+    return html.Main(
+        [
+            ui.SessionBar(id="session-bar", page="room"),
+            ui.TwinLink(id="link"),
+            ui.AlarmBar(id="alarm-bar"),
+            section(t("room.body"), "twin", [ui.PatientTwin(id="twin", glbUrl=settings.body_url)]),
+            section(t("room.traces"), "waves", [ui.WaveMonitor(id="waves")]),
+            section(t("room.values"), "tiles", [ui.VitalBoard(id="tiles")], panel=False),
+            section(t("room.events"), "events", [html.H2(t("room.events")), ui.EventLog(id="events")]),
+            section(t("room.commands"), "demo", _demo_bar(t)),
+        ],
+        className="eb-page eb-room",
+        id="content",
     )
 
 
-def _area(name: str, area: str, children: list[Any], panel: bool = True) -> html.Section:
-    """One part of the page, named for those who hear it."""
-    classes = f"eb-panel eb-area-{area}" if panel else f"eb-area-{area}"
-    return html.Section(children, className=classes, **{"aria-label": name})
-
-
-def _demo_bar() -> list[Any]:
+def _demo_bar(t: Translate) -> list[Any]:
     buttons = [
         html.Div(
             dmc.Button(
@@ -69,15 +60,13 @@ def _demo_bar() -> list[Any]:
         for b in BUTTONS
     ]
     return [
-        html.H2("Demo: commands to the device"),
+        html.H2(t("room.commands_title")),
         html.Div(buttons, className="eb-buttons"),
         html.P("", id="command-note", role="status", className="eb-command-note"),
     ]
 
 
-def register(app: Dash, feed: Feed, relay: Relay) -> None:
-    """Connect the demo bar: a press becomes a command, an answer becomes a new face."""
-
+def _register_commands(app: Dash, feed: Feed, relay: Relay) -> None:
     @app.callback(
         Output("link", "asked"),
         Output("command-note", "children", allow_duplicate=True),
@@ -89,8 +78,10 @@ def register(app: Dash, feed: Feed, relay: Relay) -> None:
     )  # type: ignore[untyped-decorator]  # dash is untyped
     def press(*args: Any) -> tuple[Any, str]:
         live, asked, path = args[-3:]
+        if not any(args[: len(BUTTONS)]):
+            return no_update, no_update
         row = button(str(ctx.triggered_id))
-        card = relay.card(patient_of(path or "/"))
+        card = relay.card(patient_of(path or ""))
         if card is None:
             return no_update, "No such patient: the command was not sent."
         try:
@@ -118,8 +109,3 @@ def register(app: Dash, feed: Feed, relay: Relay) -> None:
                 for value in (f.label, f"{COMMAND} {PENDING}" if f.pending else COMMAND, f.disabled)
             ),
         ]
-
-
-def patient_of(path: str) -> str:
-    """The patient's id in a page's path; "" for the first patient."""
-    return unquote(path.removeprefix(PATIENT_PREFIX)).strip("/") if path.startswith(PATIENT_PREFIX) else ""

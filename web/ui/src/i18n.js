@@ -1,0 +1,34 @@
+// Every sentence on the page by its key, in the page's language (<html lang>). The texts are web/words/*/*.json, put
+// into the bundle by build.mjs and handed over by index.js; Python fills the same files.
+
+let texts = {en: {}};
+
+/** Take the catalogues: language -> key -> text. */
+export const learn = (catalogues) => { texts = catalogues; };
+
+export const languages = () => Object.keys(texts);
+export const language = () => {
+  const wanted = globalThis.document?.documentElement.lang;
+  return wanted in texts ? wanted : 'en';
+};
+/** BCP 47 tag for dates and numbers. */
+export const locale = () => ({en: 'en-GB', de: 'de-DE'})[language()] ?? language();
+
+/** The text of `key` with its {placeholders} filled from `facts`; the key itself where there is none. */
+export function t(key, facts = {}) {
+  const text = texts[language()][key] ?? texts.en[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => facts[name] ?? whole);
+}
+
+/** Whether there is a text of that key. */
+export const has = (key) => key in texts.en;
+
+/** A signal's name; `fallback` for one that no catalogue knows. */
+export const signalName = (id, fallback = id) => (has(`signal.${id}`) ? t(`signal.${id}`) : fallback);
+
+/** A channel's name, "EMG cheek": its signal's and its part's. */
+export function channelName(id, fallback = id) {
+  const [signal, part] = id.split('.');
+  if (!has(`signal.${signal}`)) return fallback;
+  return part ? `${t(`signal.${signal}`)} ${has(`part.${part}`) ? t(`part.${part}`) : part}` : t(`signal.${signal}`);
+}
