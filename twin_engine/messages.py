@@ -11,9 +11,12 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from twin_engine.registry import Limits
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]  # µs since 1970 UTC
@@ -89,13 +92,39 @@ class Assigned:
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """From `t_ms` on, the device speaks for this patient no more."""
+
+    device: str
+    t_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the fold must know of the patient's record. `limits`: of every signal that has any."""
+
+    limits: Mapping[str, Limits]
+    t_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """A person did something with this twin's alarms: kind ``ack``, ``pause`` or ``resume``."""
+
+    kind: str
+    body: Mapping[str, Any]
+    who: str
+    t_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The engine's clock: the only way in which time passes for the fold."""
 
     t_us: int
 
 
-Message = Readings | Refused | CommandResult | Assigned | Tick
+Message = Readings | Refused | CommandResult | Assigned | Released | Recorded | Acted | Tick
 
 
 # -------------------------------------------------------------------------------------------- out of the fold

@@ -16,6 +16,7 @@ from twin_engine.channel import pass_time, take
 from twin_engine.channel_state import ChannelState, Surroundings, new_channel
 from twin_engine.messages import (
     REVISED,
+    Acted,
     Assigned,
     CommandResult,
     Event,
@@ -23,7 +24,9 @@ from twin_engine.messages import (
     Output,
     Provenance,
     Readings,
+    Recorded,
     Refused,
+    Released,
     Tick,
 )
 from twin_engine.synthesise import Forecaster
@@ -94,6 +97,8 @@ def fold(twin: Twin, message: Message, forecaster: Forecaster) -> tuple[Twin, Ou
             text = f"device {message.device} now speaks for this patient"
             event = Event(message.t_ms, "assigned", "info", text)
             return replace(twin, device=DeviceState(id=message.device)), Output(events=(event,))
+        case Released() | Recorded() | Acted():
+            return twin, Output()
 
 
 def status(twin: Twin) -> dict[str, Any]:
