@@ -152,6 +152,7 @@ def serve(app: Dash, settings: WebSettings) -> BaseWSGIServer:
             f"expected port {settings.port} on {settings.host} to be free, got {error.strerror or error}; "
             "the web did not start"
         ) from error
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an event and its bytes are two small writes
     server = make_server(
         settings.host,
         settings.port,
