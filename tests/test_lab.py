@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.conftest import shared_path
+from twin_engine.lab.descent import Pace
 from twin_engine.lab.recordings import ALWAYS_TEST, RecordingError, people_of, read_people, split
 from twin_engine.model import Context, Generator
 from twin_engine.weightfile import sign_draft
@@ -76,7 +77,7 @@ def test_training_writes_weights_that_load_and_keeps_signals_trained_before(
     for name in ("TRAIN_WINDOWS", "CLEAN_WINDOWS", "VALIDATION_WINDOWS"):
         monkeypatch.setattr(story, name, 200)
     monkeypatch.setattr(story, "MENDER_GAPS", 1600)
-    monkeypatch.setattr("twin_engine.lab.fit._CHECK_EVERY", 20)
+    monkeypatch.setattr("twin_engine.lab.fit._PACE", Pace(1.5e-3, 20, lambda _: 0.01))
     told: list[tuple[str, float]] = []
     for signal in ("gsr_uS", "hr_bpm"):
         metrics = story.train(
@@ -106,7 +107,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path, mon
     for name in ("TRAIN_WINDOWS", "CLEAN_WINDOWS", "VALIDATION_WINDOWS"):
         monkeypatch.setattr(story, name, 200)
     monkeypatch.setattr(story, "MENDER_GAPS", 1600)
-    monkeypatch.setattr("twin_engine.lab.fit._CHECK_EVERY", 10)
+    monkeypatch.setattr("twin_engine.lab.fit._PACE", Pace(1.5e-3, 10, lambda _: 0.01))
 
     class Cut(Exception):
         """Somebody pulled the plug."""

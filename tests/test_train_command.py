@@ -15,6 +15,7 @@ from everbeat.cli import app
 from everbeat.settings import Settings, SettingsError
 from everbeat.training import TrainingPlan, forget, run
 from security.signing import SIGNATURE_BYTES, public_of
+from twin_engine.lab.descent import Pace
 from twin_engine.weightfile import METADATA, SIGNATURE, ModelError, files_of, read_metadata
 
 SIGNAL, STEPS = "skin_temp_C", 60
@@ -37,7 +38,7 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     for name in ("TRAIN_WINDOWS", "CLEAN_WINDOWS", "VALIDATION_WINDOWS"):
         patch.setattr(f"twin_engine.lab.train.{name}", 200)
     patch.setattr("twin_engine.lab.train.MENDER_GAPS", 1600)
-    patch.setattr("twin_engine.lab.fit._CHECK_EVERY", 20)
+    patch.setattr("twin_engine.lab.fit._PACE", Pace(1.5e-3, 20, lambda _: 0.01))
 
 
 @pytest.fixture(autouse=True)

@@ -7,26 +7,20 @@ keeps the latent meaningful. The best averaged weights on validation people win.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from twin_engine.lab.checkpoint import State, drop_checkpoint, load_checkpoint, save_checkpoint
+from twin_engine.lab.descent import Pace, Progress, Recipe, begin, descend
 from twin_engine.lab.examples import Examples
 from twin_engine.network import LATENT, LATENT_PART, LstmVae, kl_divergence, laplace_nll, laplace_noise
 from twin_engine.plans import PLANS, Floats32, node_steps
 
-Progress = Callable[[str, float], None]
 BATCH, PATHS = 64, 6
-_RATE, _DECAY = 1.5e-3, 1e-2
+_PACE, _DECAY = Pace(1.5e-3, 200, lambda _: 0.01), 1e-2
 _KL_WEIGHT, _ENERGY_WEIGHT, _STEP_WEIGHT, _FREE_NATS = 0.3, 0.5, 0.3, 0.02
-_CHECK_EVERY = 200  # steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +34,6 @@ class Batch:
     known: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How long to train and from which seed; where, and which checkpoint to go on from (None: none is kept)."""
-
-    steps: int
-    seed: int
-    device: str = "cpu"  # torch's name
-    checkpoint: Path | None = None
-    key: str = ""  # of the training that a checkpoint must belong to
-
-
 def fit_network(
     signal: str,
     examples: tuple[Examples, Floats32],
@@ -62,44 +45,24 @@ def fit_network(
     """The network with the best validation CRPS within the recipe's steps, on the CPU, and its validation numbers."""
     torch.manual_seed(recipe.seed)
     data, check = (_tensors(*part, recipe.device) for part in (examples, judged))
-    state = _begin(signal, data, recipe, without)
-    network = cast(LstmVae, state.network)
-    while state.step < recipe.steps:
-        state.step += 1
-        done = state.step / recipe.steps
-        state.optimiser.param_groups[0]["lr"] = _RATE * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
+    network = _ridge_like(signal, data, without).to(recipe.device)
+    optimiser = torch.optim.AdamW(network.parameters(), _PACE.rate, weight_decay=_DECAY)
+    state = begin(network, optimiser, recipe)
+
+    def step(done: float) -> None:
         picked = torch.randint(0, len(data.truth), (BATCH,)).to(recipe.device)
-        _step(network, state.optimiser, _take(data, picked), min(1.0, 3 * done))
-        _follow(state.averages, network, 0.01)
-        if state.step % _CHECK_EVERY == 0 or state.step == recipe.steps:
-            _keep_best(state, _judge(network, state.averages, check))
-            if recipe.checkpoint is not None:
-                save_checkpoint(recipe.checkpoint, recipe.key, state)
-            progress(signal, done)
-    network.load_state_dict(state.best)
-    if recipe.checkpoint is not None:
-        drop_checkpoint(recipe.checkpoint)
+        _step(network, optimiser, _take(data, picked), min(1.0, 3 * done))
+
+    descend(state, recipe, _PACE, step, lambda: _judge(network, check), lambda done: progress(signal, done))
     return network.cpu().eval(), state.numbers
 
 
-def _begin(signal: str, data: Batch, recipe: Recipe, without: str) -> State:
-    """A fresh network that forecasts as ridge does, or where the checkpoint left off."""
+def _ridge_like(signal: str, data: Batch, without: str) -> LstmVae:
+    """A fresh network that forecasts as ridge does."""
     ridge = PLANS[signal].bases.index("ridge")
     error = (data.truth - data.bases[..., ridge]).abs() * data.known
     scale = (error.sum(0) / data.known.sum(0).clamp(min=1)).cummax(0).values.clamp(min=1e-3)
-    network = LstmVae(torch.tensor(node_steps(signal)), scale.cpu(), data.bases.shape[-1], without).to(recipe.device)
-    optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_DECAY)
-    averages = {name: value.clone() for name, value in network.state_dict().items()}
-    state = State(0, network, optimiser, averages, averages, {"crps": math.inf})
-    if recipe.checkpoint is not None:
-        load_checkpoint(recipe.checkpoint, recipe.key, state)
-    return state
-
-
-def _keep_best(state: State, numbers: dict[str, float]) -> None:
-    if numbers["crps"] < state.numbers["crps"]:
-        state.numbers = numbers | {"best_step": float(state.step)}
-        state.best = {name: value.clone() for name, value in state.averages.items()}
+    return LstmVae(torch.tensor(node_steps(signal)), scale.cpu(), data.bases.shape[-1], without)
 
 
 def _step(network: LstmVae, optimiser: torch.optim.Optimizer, batch: Batch, warm: float) -> None:
@@ -159,11 +122,8 @@ def _norm(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _judge(network: LstmVae, average: dict[str, Tensor], check: Batch) -> dict[str, float]:
-    """Validation numbers of the averaged weights, in units of ridge's error at each age; the same noise each time."""
-    current = {name: value.clone() for name, value in network.state_dict().items()}
-    network.load_state_dict(average)
-    network.eval()
+def _judge(network: LstmVae, check: Batch) -> dict[str, float]:
+    """Validation numbers in units of ridge's error at each age; the same noise each time."""
     noise = torch.Generator().manual_seed(0)
     count, ages = check.truth.shape
     latent = torch.randn((count, 12, LATENT), generator=noise).to(check.truth.device)
@@ -174,14 +134,7 @@ def _judge(network: LstmVae, average: dict[str, Tensor], check: Batch) -> dict[s
     context = network.encode(check.bins, check.statics)
     posterior = network.posterior_of(context, check.truth, check.known)
     kl = kl_divergence(posterior, network.prior_of(context)).sum(1).mean()
-    network.load_state_dict(current)
     return {"crps": float(crps), "path_energy": float(energy), "move_energy": float(moves), "kl_nats": float(kl)}
-
-
-def _follow(average: dict[str, Tensor], network: LstmVae, rate: float) -> None:
-    with torch.no_grad():
-        for name, value in network.state_dict().items():
-            average[name].lerp_(value, rate)
 
 
 def _tensors(examples: Examples, bases: Floats32, device: str) -> Batch:

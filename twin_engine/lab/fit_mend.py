@@ -7,14 +7,14 @@ judges' errors make the intervals hold and say where a cheap filling is as good.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from twin_engine.lab.descent import Pace, Progress, Recipe, begin, descend
 from twin_engine.lab.fit import path_scores
 from twin_engine.lab.judge_mend import JUDGE_DRAWS, judge
 from twin_engine.lab.mend_examples import Drawn, Field, draw, field_of, pretend, reaches, sides
@@ -37,11 +37,10 @@ from twin_engine.messages import Floats
 from twin_engine.network import kl_divergence, laplace_nll, laplace_noise
 from twin_engine.plans import Plan
 
-Progress = Callable[[str, float], None]
 BATCH, PATHS = 64, 4
-_RATE, _DECAY = 3e-3, 1e-2
+_PACE, _DECAY = Pace(3e-3, 500, lambda step: max(0.005, 1 / step)), 1e-2
 _KL_WEIGHT, _ENERGY_WEIGHT, _MOVES_WEIGHT, _FREE_NATS = 0.2, 0.5, 0.3, 0.02
-GAPS, _CHUNK, _CHECK_EVERY = 40_000, 4000, 500
+GAPS, _CHUNK = 40_000, 4000
 _RIDGE_PART, _CHECKED = 0.15, 1500  # ridge gets this part of the gaps at every length
 _FEWEST = 200  # gaps of one length; where fewer can be pretended, the next shorter length speaks for it
 _PENALTIES = (0.003, 0.03, 0.3)
@@ -171,24 +170,15 @@ def fit_network(
     """The network with the best validation CRPS within `steps`, and its validation numbers."""
     torch.manual_seed(seed)
     network = MendVae()
-    average = {name: value.clone() for name, value in network.state_dict().items()}
-    best, best_state = {"crps": math.inf}, average
-    optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_DECAY, fused=True)
-    for step in range(1, steps + 1):
-        done = step / steps
-        optimiser.param_groups[0]["lr"] = _RATE * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
+    optimiser = torch.optim.AdamW(network.parameters(), _PACE.rate, weight_decay=_DECAY, fused=True)
+    recipe = Recipe(steps, seed)
+    state = begin(network, optimiser, recipe)
+
+    def step(done: float) -> None:
         _step(network, optimiser, data.rows(torch.randint(0, len(data.truth), (BATCH,))), min(1.0, 3 * done))
-        with torch.no_grad():
-            for name, value in network.state_dict().items():
-                average[name].lerp_(value, max(0.005, 1 / step))
-        if step % _CHECK_EVERY == 0 or step == steps:
-            scores = _judge(network, average, check)
-            if scores["crps"] < best["crps"]:
-                best = scores | {"best_step": float(step)}
-                best_state = {name: value.clone() for name, value in average.items()}
-            progress(signal, done)
-    network.load_state_dict(best_state)
-    return network.eval(), best | {"steps": float(steps)}
+
+    descend(state, recipe, _PACE, step, lambda: _judge(network, check), lambda done: progress(signal, done))
+    return network.eval(), state.numbers | {"steps": float(steps)}
 
 
 def _step(network: MendVae, optimiser: torch.optim.Optimizer, batch: Batch, warm: float) -> None:
@@ -213,11 +203,8 @@ def _step(network: MendVae, optimiser: torch.optim.Optimizer, batch: Batch, warm
 
 
 @torch.no_grad()
-def _judge(network: MendVae, average: dict[str, Tensor], check: Batch) -> dict[str, float]:
-    """Validation numbers of the averaged weights, in units; the same noise each time."""
-    current = {name: value.clone() for name, value in network.state_dict().items()}
-    network.load_state_dict(average)
-    network.eval()
+def _judge(network: MendVae, check: Batch) -> dict[str, float]:
+    """Validation numbers, in units; the same noise each time."""
     noise = torch.Generator().manual_seed(0)
     count, places = check.truth.shape
     context = network.encode(check.before, check.after, check.statics)
@@ -228,7 +215,6 @@ def _judge(network: MendVae, average: dict[str, Tensor], check: Batch) -> dict[s
     crps, energy, moves = path_scores(paths, check.truth, check.known)
     posterior = network.posterior_of(context, check.place, check.truth, check.known)
     kl = float(kl_divergence(posterior, prior).sum(1).mean())
-    network.load_state_dict(current)
     return {"crps": float(crps), "path_energy": float(energy), "move_energy": float(moves), "kl_nats": kl}
 
 

@@ -21,9 +21,10 @@ import torch
 from twin_engine.baselines import Ridge, fit_ridge, is_ridge, joined, ridge_features
 from twin_engine.features import SLOTS, Population, Prepared
 from twin_engine.lab.checkpoint import key_of, path_of
+from twin_engine.lab.descent import Progress, Recipe
 from twin_engine.lab.energy import Meter
 from twin_engine.lab.examples import Examples, draw, population_of, series_of
-from twin_engine.lab.fit import Progress, Recipe, fit_network
+from twin_engine.lab.fit import fit_network
 from twin_engine.lab.fit_mend import GAPS as MENDER_GAPS
 from twin_engine.lab.fit_mend import fit_mender
 from twin_engine.lab.normal import normal
