@@ -55,12 +55,13 @@ class Ward:
         self.master = MasterKey.load_or_create(self.state / "master.key")
         self.identity: DeviceIdentity = issue_device(self.ca, DEVICE, self.state / "dev")
         self.keeper = connect(self.files.login("keeper"))
-        PatientStore(self.keeper, Vault(self.keeper, self.master), 1).admit(CARD)
-        PatientStore(self.keeper, Vault(self.keeper, self.master), 1).assign(DEVICE, PATIENT, 0)
+        self.patients = PatientStore(self.keeper, Vault(self.keeper, self.master), 1)
+        self.patients.admit(CARD, wall_clock_ms())
+        self.patients.assign(DEVICE, PATIENT, wall_clock_ms() - 30_000)  # before the readings that tests send
         self.sink = RawSink(connect(self.files.login("ingest")), 1)
         self.orders = OrderQueue(connect(self.files.login("downlink")), 1)
         web = connect(self.files.login("web"))
-        self.feed = RedisFeed(web, Vault(web, self.master), 1)
+        self.feed = RedisFeed(web, Vault(web, self.master), 1, connect(self.files.login("acts")))
 
     def store(self) -> ShardStore:
         client = connect(self.files.login("engine"))
@@ -237,10 +238,13 @@ def test_another_device_cannot_speak_in_this_ones_session(ward: Ward) -> None:
 def test_readings_of_a_device_without_a_patient_are_shown_to_nobody(ward: Ward) -> None:
     stop = ward.engine()
     ward.connect_device()
-    PatientStore(ward.keeper, Vault(ward.keeper, ward.master), 1).admit(PatientCard("p-2", "X", 1, "B", ""))
+    ward.patients.release(DEVICE, PATIENT, wall_clock_ms() - 20_000)
+    ward.patients.admit(PatientCard("p-2", "X", 0, "B"), wall_clock_ms())
+    ward.wait_for("acts", 4)
     ward.send(ward.frame(8))
-    ward.wait_for("stored", 8)
-    assert not ward.feed.recent("p-2", 60)
+    counts = ward.wait_for("stored", 8)
+    assert counts["unassigned"] == 8
+    assert not [e for patient in (PATIENT, "p-2") for e in ward.feed.recent(patient, 60) if e.frame]
     stop.set()
 
 
@@ -306,8 +310,9 @@ def test_a_record_that_trips_the_fold_stops_neither_the_shard_nor_the_clock(ward
 def test_a_device_assigned_to_an_unknown_patient_is_refused_and_the_shard_goes_on(ward: Ward) -> None:
     stop = ward.engine()
     ward.connect_device()
-    PatientStore(ward.keeper, Vault(ward.keeper, ward.master), 1).assign("dev-9", "p-nobody", 0)
-    ward.wait_for("refused", 1)
+    ward.patients.assign("dev-9", "p-nobody", wall_clock_ms())
+    ward.wait_for("acts_refused", 1)
+    assert ward.keeper.xrange(keys.dead("s0"))[-1][1][b"reason"] == b"unknown-patient"
     ward.send(ward.frame(8))
     ward.wait_for("stored", 8)
     stop.set()
@@ -318,9 +323,10 @@ def test_once_a_patients_key_is_destroyed_nothing_of_her_opens_and_the_others_go
     ward.connect_device()
     ward.send(ward.frame(8))
     ward.wait_for("stored", 8)
+    ward.patients.admit(PatientCard("p-2", "X", 0, "B"), wall_clock_ms())
+    ward.wait_for("acts", 3)
     stop.set()
     ward.threads[-1].join(5)
-    PatientStore(ward.keeper, Vault(ward.keeper, ward.master), 1).admit(PatientCard("p-2", "X", 1, "B", ""))
     ward.keeper.delete(keys.data_key(PATIENT))
     assert ward.store().sessions() == {}, "session secrets are sealed under her key too"
     web = connect(ward.files.login("web"))
@@ -368,6 +374,13 @@ def test_each_process_may_touch_only_what_is_its_own(redis_server: tuple[RedisFi
     for user, command in [
         ("web", ("SET", keys.fence("s0"), "9")),
         ("web", ("XRANGE", keys.raw("s0"), "-", "+")),
+        ("web", ("XADD", keys.twin("s0", "p-1"), "*", "b", "x")),
+        ("acts", ("XADD", keys.raw("s0"), "*", "b", "x")),
+        ("acts", ("XADD", keys.patient("p-1"), "*", "b", "x")),
+        ("acts", ("XADD", keys.data_key("p-1"), "*", "b", "x")),
+        ("acts", ("XRANGE", keys.acts("s0"), "-", "+")),
+        ("ingest", ("XADD", keys.acts("s0"), "*", "b", "x")),
+        ("downlink", ("XADD", keys.acts("s0"), "*", "b", "x")),
         ("ingest", ("GET", keys.data_key("p-1"))),
         ("downlink", ("GET", keys.state("s0", "p-1"))),
         ("engine", ("FLUSHALL",)),
