@@ -48,7 +48,8 @@ from security.wire import (
 __all__ = [
     "MAX_ENVELOPE_BYTES", "MAX_EXTRA", "MAX_MESSAGES", "MAX_OPEN_RECORD_BYTES", "OVERHEAD_BYTES", "RECIPIENT_LIFE_MS",
     "ROTATE_AFTER_MS", "ClosedSession", "Header", "Lane", "Opener", "Receipt", "Recipient", "Rejected", "Sealer",
-    "SessionSpent", "accept_open_record", "named_recipient", "open_session", "parse_header", "sign_recipient", "verify_recipient",
+    "SessionSpent", "accept_open_record", "named_recipient", "open_session", "parse_header", "sign_recipient",
+    "verify_recipient",
 ]  # fmt: skip
 
 MAX_OPEN_RECORD_BYTES = 8 * 1024

@@ -8,7 +8,7 @@ route does, which an engine claims before it believes an assignment.
 from __future__ import annotations
 
 from twin_engine.records import Act, ActRefused, Turn, carry_out
-from twin_engine.registry import Assignments, PatientCard
+from twin_engine.registry import Assignments
 from twin_engine.store.shard import Commit, ShardStore
 
 

@@ -191,7 +191,7 @@ def _limits(act: Act, card: PatientCard, _devices: tuple[str, ...]) -> Turn:
     if row is None:
         raise ActRefused("bad-limits", f"expected a known signal, got {shown(signal)}; the limits stay as they were")
     if "reset" in act.body:
-        only(act.body, ("signal", "reset"))
+        only(act.body, ("signal", "reset"), "bad-limits")
         if act.body["reset"] is not True:
             raise ActRefused("bad-limits", f"expected reset: true, got {shown(act.body['reset'])}; nothing changed")
         new, own = DEFAULT_LIMITS.get(row.id), {name: had for name, had in card.limits.items() if name != row.id}
