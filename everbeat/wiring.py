@@ -170,5 +170,13 @@ def sensor_source(replay: Path | None, speed: float, loop: bool) -> SensorSource
     return Replay(read_recording(replay), replay.name, speed=speed, loop=loop)
 
 
+def simulated_person(seed: int, sex: str, age: int) -> SensorSource:
+    """A made-up patient whose body fits her card; `age` in years, 0 = not known."""
+    from device.physiology import traits_of
+    from device.simulator import Simulator
+
+    return Simulator(seed, traits_of(seed, sex, age))
+
+
 def _access(settings: Settings) -> str:
     return f"SharedAccessKeyName={HUB_POLICY};SharedAccessKey={hub_key(settings)}"

@@ -38,6 +38,7 @@ from twin_engine.messages import (
     Tick,
     encode_wire,
 )
+from twin_engine.pace import Pace
 from twin_engine.prove import Gate, Proven, is_live
 from twin_engine.recipients import Recipients
 from twin_engine.records import ACTED, Act, ActRefused, Turn, limits_by_signal
@@ -88,6 +89,7 @@ class Engine:
         self._clock_ms, self._steady_s = clock_ms, steady_s
         self._twins: dict[str, Twin] = {}
         self._due_ms: dict[str, int] = {}
+        self._pace = Pace(TICK_MS / 1e3, steady_s())
 
     def run(self, stop: threading.Event) -> None:
         """Own the shard until `stop`; wait for it, lose it, take it again as need be."""
@@ -141,6 +143,7 @@ class Engine:
         self._chores()
         wait_ms = max(1, self._due_ms.get("tick", 0) - self._now_ms())
         records = self._store.read(self._cursor, self._acts, min(TICK_MS, wait_ms))
+        began_s = self._steady_s()
         work = Commit(self._cursor, self._tick_us)
         stories: dict[str, _Story] = {}
         for read in records:
@@ -155,6 +158,10 @@ class Engine:
         if self._is_due("tick", TICK_MS) and len(records) < _FULL_READ:
             self._tick(now_ms, work, stories)
         self._commit(work, stories, now_ms, bool(records))
+        if records or stories:
+            now_s = self._steady_s()
+            if line := self._pace.note(now_s - began_s, now_s):
+                log.info("shard %s: %s", self._store.shard, line)
 
     def _chores(self) -> None:
         """What is done now and then."""
