@@ -41,6 +41,44 @@ class Shapes:
     muscle: Floats  # (M,) EMG noise at EMG_HZ, mean absolute value 1
 
 
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What makes one body differ from another at rest, and how strongly it answers to stress."""
+
+    heart_bpm: float = 66.0
+    breath_rpm: float = 14.0
+    oxygen_pct: float = 97.6
+    sweat_uS: float = 4.2
+    skin_C: float = 33.2
+    muscle: float = 1.0  # times the usual EMG amplitude
+    answer: float = 1.0  # times the usual change of heart and breath under stress
+    room_C: float = 22.4
+    room_rh_pct: float = 44.0
+
+
+REFERENCE = Traits()
+
+
+def traits_of(seed: int, sex: str, age: int) -> Traits:
+    """A person's own traits, drawn from what is usual among adults at rest; `age` in years, 0 = not known.
+
+    Women's hearts beat a little faster, old hearts answer less, old skin is drier, old lungs give a little less oxygen.
+    """
+    rng = np.random.default_rng([seed, 1])
+    old = float(np.clip((age - 40) / 45, 0, 1))
+    return Traits(
+        heart_bpm=float(np.clip(rng.normal(66, 8) + 3 * (sex == "female"), 48, 92)),
+        breath_rpm=float(np.clip(rng.normal(14, 1.8) + old, 10, 20)),
+        oxygen_pct=float(np.clip(rng.normal(97.8, 0.5) - 1.6 * old, 94, 99)),
+        sweat_uS=float(np.clip(4.2 * rng.lognormal(0, 0.45) * (1 - 0.4 * old), 0.8, 12)),
+        skin_C=float(np.clip(rng.normal(33.2, 0.6), 31, 35)),
+        muscle=float(np.clip(rng.lognormal(0, 0.35) * (1.15 if sex == "male" else 1.0), 0.4, 2.5)),
+        answer=float(np.clip(rng.lognormal(0, 0.25) * (1 - 0.35 * old), 0.4, 1.6)),
+        room_C=float(np.clip(rng.normal(22.4, 0.8), 20, 26)),
+        room_rh_pct=float(np.clip(rng.normal(44, 5), 30, 60)),
+    )
+
+
 def load_shapes(seed: int) -> Shapes:
     """Asks neurokit2 for the shapes. Takes about 2 s the first time: neurokit2 is slow to import."""
     import neurokit2 as nk
@@ -129,29 +167,32 @@ class _Muscle:
 class Body:
     """Call it for the next CHUNK_S seconds: {channel id: (values, rate_hz)}, NaN where a sensor fails to read."""
 
-    def __init__(self, shapes: Shapes, rng: np.random.Generator) -> None:
-        self._shapes, self._rng = shapes, rng
+    def __init__(self, shapes: Shapes, rng: np.random.Generator, traits: Traits = REFERENCE) -> None:
+        self._shapes, self._rng, self._answer = shapes, rng, traits.answer
         self._calm_left = int(rng.uniform(20, 40) * SLOW_HZ)  # until the next episode, then its length, in samples
         self._stressed = False
         self._stress, self._sweat = _Follow(0, 3, 10, SLOW_HZ), _Follow(0, 20, 60, SLOW_HZ)
-        self._hr = _Drift(66, 2.0, 30, SLOW_HZ, rng)
-        self._resp = _Drift(14, 0.8, 25, SLOW_HZ, rng)
-        self._hr_shown = _Follow(66, 3, 3, SLOW_HZ)
-        self._spo2, self._spo2_shown = _Drift(97.6, 0.5, 60, SLOW_HZ, rng), _Follow(97.6, 6, 6, SLOW_HZ)
-        self._skin = _Drift(33.2, 0.12, 240, SLOW_HZ, rng)
-        self._tonic = _Drift(4.2, 0.35, 120, SLOW_HZ, rng)
-        self._room_temp = _Drift(22.4, 0.7, 900, 1 / ROOM_PERIOD_S, rng)
-        self._room_rh = _Drift(44.0, 2.0, 900, 1 / ROOM_PERIOD_S, rng)
-        self._cheek = _Muscle(shapes, 0.0012, 0.012, rng)
-        self._brow = _Muscle(shapes, 0.0016, 0.010, rng)
+        self._hr = _Drift(traits.heart_bpm, 2.0, 30, SLOW_HZ, rng)
+        self._resp = _Drift(traits.breath_rpm, 0.8, 25, SLOW_HZ, rng)
+        self._hr_shown = _Follow(traits.heart_bpm, 3, 3, SLOW_HZ)
+        self._spo2, self._spo2_shown = (
+            _Drift(traits.oxygen_pct, 0.5, 60, SLOW_HZ, rng),
+            _Follow(traits.oxygen_pct, 6, 6, SLOW_HZ),
+        )
+        self._skin = _Drift(traits.skin_C, 0.12, 240, SLOW_HZ, rng)
+        self._tonic = _Drift(traits.sweat_uS, 0.35, 120, SLOW_HZ, rng)
+        self._room_temp = _Drift(traits.room_C, 0.7, 900, 1 / ROOM_PERIOD_S, rng)
+        self._room_rh = _Drift(traits.room_rh_pct, 2.0, 900, 1 / ROOM_PERIOD_S, rng)
+        self._cheek = _Muscle(shapes, 0.0012 * traits.muscle, 0.012 * traits.muscle, rng)
+        self._brow = _Muscle(shapes, 0.0016 * traits.muscle, 0.010 * traits.muscle, rng)
         self._beats, self._breaths = 0.0, 0.0  # phases, in cycles
-        self._last_hr = 66.0
+        self._last_hr = traits.heart_bpm
         self._scr_tail = np.zeros(len(shapes.response))
 
     def __call__(self) -> dict[str, tuple[Floats, float]]:
         stress = self._stress(self._episodes())
-        breaths = self._breathe(resp := self._resp(_SLOW_N) + 5 * stress)
-        hr = self._hr(_SLOW_N) + 24 * stress + 2.2 * np.sin(2 * np.pi * breaths)
+        breaths = self._breathe(resp := self._resp(_SLOW_N) + 5 * self._answer * stress)
+        hr = self._hr(_SLOW_N) + 24 * self._answer * stress + 2.2 * np.sin(2 * np.pi * breaths)
         sweat = self._sweat(stress)
         tense = float(stress.mean())
         cheek_raw, cheek = self._cheek(tense, 5 + 4 * tense)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from device.frame import Block, Source
-from device.physiology import CHUNK_S, Body, load_shapes
+from device.physiology import CHUNK_S, REFERENCE, Body, Traits, load_shapes
 from device.source import make_block
 
 Times = npt.NDArray[np.int64]
@@ -41,9 +41,9 @@ class Simulator:
     channels = tuple(_EXPONENTS)
     finished = False
 
-    def __init__(self, seed: int = 0) -> None:
-        """The same seed gives the same patient. Takes about 2 s: it imports neurokit2."""
-        self._body = Body(load_shapes(seed), np.random.default_rng(seed))
+    def __init__(self, seed: int = 0, traits: Traits = REFERENCE) -> None:
+        """The same seed and traits give the same patient. Takes about 2 s: it imports neurokit2."""
+        self._body = Body(load_shapes(seed), np.random.default_rng(seed), traits)
         self._waiting = dict[str, _Waiting]()
         self._start_us = 0
         self._made_us = 0  # how far the body has been made, since the start

@@ -24,7 +24,7 @@ def redis(settings: Settings) -> None:
 
 STEPS: dict[str, Callable[[Settings], None]] = {
     "redis": redis,
-    "patient": lambda settings: admit(settings, card_of(None)),
+    "patient": lambda settings: admit(settings, [card_of(None)]),
 }
 
 

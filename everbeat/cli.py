@@ -37,7 +37,16 @@ def main() -> None:
 
 @app.command()
 def demo(
-    replay: Annotated[Path | None, typer.Option(help="Play this recording instead of a simulated patient.")] = None,
+    replay: Annotated[
+        list[Path] | None,
+        typer.Option(help="Play this recording instead of a simulated patient; may be repeated, or name a folder."),
+    ] = None,
+    patients: Annotated[
+        int | None, typer.Option(help="How many: recordings first, the rest simulated; default: one a recording.")
+    ] = None,
+    shards: Annotated[
+        int | None, typer.Option(min=1, max=1024, envvar="EVERBEAT_SHARDS", help="Engines that share the patients.")
+    ] = None,
     speed: Annotated[float, typer.Option(help="How many times faster than it was recorded.")] = 1.0,
     duration: Annotated[float | None, typer.Option("--for", help="Stop by itself after so many seconds.")] = None,
     report: Annotated[Path | None, typer.Option(help="Measure, and write the numbers to this JSON file.")] = None,
@@ -45,11 +54,12 @@ def demo(
 ) -> None:
     """Run everything on this machine and print the page's address."""
     from everbeat import demo as story
+    from everbeat.patients import sources_of
 
     with _one_line_errors():
-        if replay is not None:
-            story.fail_on_missing_replay(replay)
-        plan = story.DemoPlan(replay, speed, duration, report, port)
+        sources = sources_of(story.recordings(replay or []), patients)
+        story.fail_on_missing_replays(sources)
+        plan = story.DemoPlan(sources, speed, duration, report, port, shards)
         found = story.run(Settings.from_env(), plan, say.print)
         if found is not None:
             say.print_json(data=found.as_json())
@@ -153,6 +163,20 @@ def device(
         )
         source = wiring.sensor_source(replay, speed, loop)
         asyncio.run(_until_stopped(lambda stop: run_device(link, source, stop)))
+
+
+@app.command()
+def fleet(
+    file: Annotated[Path, typer.Argument(help="A JSON list: device, and replay, or seed, sex and age, of each.")],
+    drain: Annotated[float, typer.Option(help="How long to wait for receipts when stopping, in seconds.")] = 12.0,
+) -> None:
+    """Many devices in one process; one that fails is started again alone."""
+    from everbeat import fleet as story
+
+    with _one_line_errors():
+        members = story.read_fleet(file)
+        run = story.runner(Settings.from_env(), drain)
+        asyncio.run(_until_stopped(lambda stop: story.run_fleet(members, run, stop)))
 
 
 @app.command()

@@ -1,8 +1,8 @@
-"""``everbeat demo``: the whole house on one machine, as separate processes, on real input or a simulated patient.
+"""``everbeat demo``: the whole house on one machine, as separate processes, on recordings or simulated patients.
 
-The order of things: keys and certificates, Redis, the patient and her device, then hub, ingest, engine, downlink, web
-and device. Ctrl-C, or the end of ``--for``, stops the device first (so that its last frame is receipted) and
-everything else after it.
+The order of things: keys and certificates, Redis, the patients and their devices, then hub, engines, ingest, downlink,
+web and devices. Ctrl-C, or the end of ``--for``, stops the devices first (so that their last frames are receipted) and
+everything else after them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from device.cloud import enrol_local, reported_properties
 from device.hub.settings import AMQPS_PORT, HTTPS_PORT, MQTT_PORT
 from device.recording import read_recording
 from everbeat import wiring
-from everbeat.patients import DEMO_PREFIX, card_of
+from everbeat.fleet import Member, write_fleet
+from everbeat.patients import DEMO_PREFIX, Source
 from everbeat.report import Probe, Report
 from everbeat.settings import Settings
 from everbeat.supervisor import Job, Supervisor
@@ -36,6 +37,8 @@ from twin_engine.store.server import command, prepare
 Say = Callable[[str], None]
 WATCH_S = 0.25
 READY_S = 60.0
+ONE_SHARD = 8  # patients that one engine serves on a laptop; docs/operations.md has the measurements
+RECORDINGS = "*.csv.gz"
 
 
 class DemoFailed(RuntimeError):
@@ -46,32 +49,44 @@ class DemoFailed(RuntimeError):
 class DemoPlan:
     """What the demo is asked to do."""
 
-    replay: Path | None
+    sources: tuple[Source, ...]
     speed: float
     duration_s: float | None
     report: Path | None
     port: int
+    shards: int | None = None  # None: what the state has, else what suits the number of patients
 
     @property
-    def card(self) -> PatientCard:
-        """The patient whom the source stands for."""
-        return card_of(self.replay)
+    def cards(self) -> tuple[PatientCard, ...]:
+        """The patients whom the sources stand for."""
+        return tuple(source.card for source in self.sources)
+
+    @property
+    def path(self) -> str:
+        """The page to begin with: the room of the only patient, or the ward."""
+        return f"/patient/{self.cards[0].id}" if len(self.cards) == 1 else "/"
 
 
 def run(settings: Settings, plan: DemoPlan, say: Say) -> Report | None:
     """Run until Ctrl-C or the end of `plan.duration_s`. Raises DemoFailed where it can't start."""
     _need_free_ports(settings, plan.port)
+    settings = replace(settings, shards=plan.shards or (1 if len(plan.cards) <= ONE_SHARD else 2))
     supervisor = Supervisor(settings.environment() | _inherited(), settings.state / "logs")
     stopped = _on_signals()
     try:
         _start_redis(settings, supervisor)
-        admit(settings, plan.card)
-        before = wiring.counters(settings, plan.card.id)
+        settings = _with_shards(settings, plan)
+        supervisor.env = settings.environment() | _inherited()
+        admit(settings, plan.cards)
+        before = wiring.counters(settings)
         for job in jobs(settings, plan):
+            if job.name == "web":  # its first viewer shall find everybody
+                _wait_for(lambda: _all_here(settings, plan), "the patients' admission", supervisor, stopped, say)
             supervisor.start(job)
-        url = f"http://127.0.0.1:{plan.port}/patient/{plan.card.id}"
+        url = f"http://127.0.0.1:{plan.port}{plan.path}"
         _wait_for(lambda: _answers(url), "the web page", supervisor, stopped, say)
-        say(f"[bold]The twin is alive:[/bold] {url}   (Ctrl-C stops it; logs in {settings.state / 'logs'})")
+        who = "The twin is" if len(plan.cards) == 1 else f"{len(plan.cards)} twins are"
+        say(f"[bold]{who} alive:[/bold] {url}   (Ctrl-C stops it; logs in {settings.state / 'logs'})")
         return _watch(settings, plan, supervisor, before, stopped, say)
     except StoreDown as error:
         raise DemoFailed(str(error)) from error
@@ -89,10 +104,37 @@ def jobs(settings: Settings, plan: DemoPlan) -> Iterator[Job]:
     yield Job("ingest", (*everbeat, "ingest"))
     yield Job("downlink", (*everbeat, "downlink"))
     yield Job("web", (*everbeat, "web", "--port", str(plan.port)))
-    source = ("--replay", str(plan.replay), "--speed", f"{plan.speed:g}", "--loop") if plan.replay else ("--simulate",)
+    fleet = settings.state / "fleet.json"
+    write_fleet(fleet, [_member(source, plan.speed) for source in plan.sources])
     grace_s = 20.0 if plan.report else 4.0  # a measured run waits for the last receipts
     drain = ("--drain", "15" if plan.report else "1.5")
-    yield Job("device", (*everbeat, "device", plan.card.device, *source, *drain), grace_s=grace_s)
+    yield Job("device", (*everbeat, "fleet", str(fleet), *drain), grace_s=grace_s)
+
+
+def _member(source: Source, speed: float) -> Member:
+    """The device of a patient. It knows of her what shapes a simulated body, and not who she is."""
+    card, replay = source.card, None if source.replay is None else str(source.replay.resolve())
+    return Member(card.device, replay, source.seed, card.sex, source.age, speed)
+
+
+def _with_shards(settings: Settings, plan: DemoPlan) -> Settings:
+    """Patients stay where they are: over as many shards as this state began with."""
+    there = wiring.patient_store(settings).fix_shards()
+    if plan.shards not in (None, there):
+        raise DemoFailed(
+            f"expected {plan.shards} shards, but the patients in {settings.state} are spread over {there}; nothing was "
+            f"started: leave the number out, or set EVERBEAT_STATE to another directory"
+        )
+    return replace(settings, shards=there)
+
+
+def _all_here(settings: Settings, plan: DemoPlan) -> bool:
+    """Whether the engines have admitted every patient."""
+    try:
+        here = {card.id for card in wiring.patient_store(settings).cards() if card.present}
+    except StoreDown:
+        return False
+    return here >= {card.id for card in plan.cards}
 
 
 def _start_redis(settings: Settings, supervisor: Supervisor) -> None:
@@ -110,22 +152,31 @@ def _start_redis(settings: Settings, supervisor: Supervisor) -> None:
             time.sleep(0.05)
 
 
-def admit(settings: Settings, card: PatientCard) -> None:
-    """The patient, her device with its certificate, and the local hub's knowledge of it. May be repeated.
+def admit(settings: Settings, cards: Sequence[PatientCard]) -> None:
+    """The patients, their devices with certificates, and the local hub's knowledge of them. May be repeated.
 
-    Whoever was in a demo before is released: a device that no longer sends is no reason for an alarm.
+    Who was in a demo before and is not in this one is discharged: a device that no longer sends is no reason for an
+    alarm. Who is here keeps what was changed on her card.
     """
     wiring.engine_identity(settings)
-    identity = wiring.device_identity(settings, card.device)
     if settings.local_hub:
         wiring.hub_settings(settings)
-        enrol_local(settings.hub, identity)
-    store, now_ms = wiring.patient_store(settings), wall_clock_ms()
-    for other in store.cards():
-        if other.id != card.id and other.id.startswith(DEMO_PREFIX):
-            store.release(other.device, other.id, now_ms)
-    store.admit(card)
-    store.assign(card.device, card.id, now_ms)
+    for card in cards:
+        identity = wiring.device_identity(settings, card.device)
+        if settings.local_hub:
+            enrol_local(settings.hub, identity)
+    store, wanted = wiring.patient_store(settings), {card.id for card in cards}
+    store.fix_shards()
+    here = {card.id: card for card in store.cards() if card.present}
+    for other in here.keys() - wanted:
+        if other.startswith(DEMO_PREFIX):
+            store.discharge(other, wall_clock_ms())
+    for card in cards:
+        if card.id not in here:
+            store.admit(card, wall_clock_ms())
+        elif here[card.id].device not in ("", card.device):  # exchanged in the last demo: that one is not there now
+            store.release(here[card.id].device, card.id, wall_clock_ms())
+        store.assign(card.device, card.id, wall_clock_ms())
 
 
 def _watch(
@@ -137,7 +188,8 @@ def _watch(
     say: Say,
 ) -> Report | None:
     """Look after the processes until the end; measure, where a report is asked for."""
-    probe = Probe(plan.port, plan.card.id, before) if plan.report else None
+    patients = [card.id for card in plan.cards]
+    probe = Probe(plan.port, patients, before, lambda: wiring.counters(settings)) if plan.report else None
     if probe:
         probe.start()
     end_s = time.monotonic() + plan.duration_s if plan.duration_s else None
@@ -147,11 +199,12 @@ def _watch(
         time.sleep(WATCH_S)
     if probe is None or plan.report is None:
         return None
-    say("stopping the device and waiting for its last receipts")
+    say("stopping the devices and waiting for their last receipts")
     supervisor.watch()
     supervisor.stop("device")
     probe.settle()
-    sent = reported_properties(wiring.downlink_settings(settings), plan.card.device)
+    target = wiring.downlink_settings(settings)
+    sent = [reported_properties(target, card.device) for card in plan.cards]
     report = probe.report(sent, supervisor.peaks_mb(), supervisor.restarts())
     plan.report.write_text(json.dumps(report.as_json(), indent=2) + "\n")
     return report
@@ -211,6 +264,19 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("EVERBEAT_")}
 
 
-def fail_on_missing_replay(path: Path) -> None:
-    """Read the recording once before anything starts, so that a bad file is one clear error."""
-    read_recording(path)
+def recordings(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Files as they are, folders as the recordings in them, sorted. Raises DemoFailed where a folder has none."""
+    found = list[Path]()
+    for path in paths:
+        inside = sorted(path.glob(RECORDINGS)) if path.is_dir() else [path]
+        if not inside:
+            raise DemoFailed(f"expected recordings ({RECORDINGS}) in {path}, got none; nothing was started")
+        found += inside
+    return tuple(found)
+
+
+def fail_on_missing_replays(sources: Sequence[Source]) -> None:
+    """Read each recording once before anything starts, so that a bad file is one clear error."""
+    for source in sources:
+        if source.replay is not None:
+            read_recording(source.replay)

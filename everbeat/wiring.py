@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections import Counter
 from pathlib import Path
 
 from device.downlink import RestSettings
@@ -28,7 +29,6 @@ from security.identity import (
 )
 from security.keys import MasterKey
 from twin_engine.store.connection import connect
-from twin_engine.store.keys import shard_of
 from twin_engine.store.orders import OrderQueue
 from twin_engine.store.patients import PatientStore
 from twin_engine.store.raw import RawSink
@@ -111,19 +111,22 @@ def vault(settings: Settings, user: str) -> Vault:
 def shard_store(settings: Settings, shard: str) -> tuple[ShardStore, MasterKey]:
     """A shard for its engine."""
     keys = vault(settings, "engine")
-    return ShardStore(keys.client, keys, shard), keys.master
+    return ShardStore(keys.client, keys, shard, settings.shards), keys.master
 
 
-def counters(settings: Settings, patient: str) -> dict[str, int]:
-    """The counters of a patient's shard."""
+def counters(settings: Settings) -> dict[str, int]:
+    """The counters of all shards together."""
     keys = vault(settings, "keeper")
-    return ShardStore(keys.client, keys, shard_of(patient, settings.shards)).cursor().counts
+    total = Counter[str]()
+    for i in range(settings.shards):
+        total += Counter(ShardStore(keys.client, keys, f"s{i}", settings.shards).cursor().counts)
+    return dict(total)
 
 
 def feed(settings: Settings) -> RedisFeed:
     """The twins for the web."""
     keys = vault(settings, "web")
-    return RedisFeed(keys.client, keys, settings.shards)
+    return RedisFeed(keys.client, keys, settings.shards, connect(settings.redis_login("acts")))
 
 
 def patient_store(settings: Settings) -> PatientStore:
@@ -165,6 +168,14 @@ def sensor_source(replay: Path | None, speed: float, loop: bool) -> SensorSource
 
         return Simulator()
     return Replay(read_recording(replay), replay.name, speed=speed, loop=loop)
+
+
+def simulated_person(seed: int, sex: str, age: int) -> SensorSource:
+    """A made-up patient whose body fits her card; `age` in years, 0 = not known."""
+    from device.physiology import traits_of
+    from device.simulator import Simulator
+
+    return Simulator(seed, traits_of(seed, sex, age))
 
 
 def _access(settings: Settings) -> str:

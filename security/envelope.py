@@ -48,7 +48,8 @@ from security.wire import (
 __all__ = [
     "MAX_ENVELOPE_BYTES", "MAX_EXTRA", "MAX_MESSAGES", "MAX_OPEN_RECORD_BYTES", "OVERHEAD_BYTES", "RECIPIENT_LIFE_MS",
     "ROTATE_AFTER_MS", "ClosedSession", "Header", "Lane", "Opener", "Receipt", "Recipient", "Rejected", "Sealer",
-    "SessionSpent", "accept_open_record", "open_session", "parse_header", "sign_recipient", "verify_recipient",
+    "SessionSpent", "accept_open_record", "named_recipient", "open_session", "parse_header", "sign_recipient",
+    "verify_recipient",
 ]  # fmt: skip
 
 MAX_OPEN_RECORD_BYTES = 8 * 1024
@@ -110,6 +111,17 @@ def accept_open_record(
     if len(secret) != SECRET_BYTES:
         raise malformed(f"a secret of {SECRET_BYTES} bytes", f"{len(secret)}")
     return Opener(context, header.lane, record["created_ms"], record["kid"], secret)
+
+
+def named_recipient(data: bytes) -> bytes | None:
+    """The kid that an open record names, for whoever must find the engine that has it; None in any other bytes.
+
+    Nothing is proven by it: only :func:`accept_open_record` proves.
+    """
+    try:
+        return bytes(_parse(data)[1]["kid"])
+    except Rejected:
+        return None
 
 
 def _parse(data: bytes) -> tuple[Header, dict[str, Any], bytes]:

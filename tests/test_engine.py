@@ -2,139 +2,29 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from device.downlink import Order, Outcome
-from device.frame import Block, Frame, Source, encode, quantise
-from device.ingest import HubEvent
-from security.envelope import Lane, Recipient, open_session
-from security.identity import DeviceIdentity, ensure_engine, issue_device, load_or_create_ca, wall_clock_ms
+from device.downlink import Outcome
+from security.identity import wall_clock_ms
 from security.keys import MasterKey
+from tests.engine_kit import DEVICE, PATIENT, Ward
 from twin_engine.messages import Provenance, decode_wire
 from twin_engine.model import Generator
-from twin_engine.pipeline import Engine
 from twin_engine.registry import PatientCard
 from twin_engine.store import keys
 from twin_engine.store.connection import connect
 from twin_engine.store.errors import NotOwner
-from twin_engine.store.orders import OrderQueue
-from twin_engine.store.patients import PatientStore
-from twin_engine.store.raw import RawSink
 from twin_engine.store.reader import RedisFeed
 from twin_engine.store.server import RedisFiles
-from twin_engine.store.shard import Commit, ShardStore
+from twin_engine.store.shard import Commit
 from twin_engine.store.vault import Vault
 
 pytestmark = pytest.mark.redis
-
-DEVICE, PATIENT = "dev-1", "p-1"
-CARD = PatientCard(PATIENT, "WREN-3", 1970, "Bed 1", DEVICE)
-
-
-@dataclass
-class Ward:
-    """One shard, one engine, one patient, one device; the hub is played by the test."""
-
-    files: RedisFiles
-    state: Path
-    generator: Generator
-    stop: threading.Event = field(default_factory=threading.Event)
-    threads: list[threading.Thread] = field(default_factory=list)
-    taken: list[Order] = field(default_factory=list)
-    offset: int = 0
-
-    def __post_init__(self) -> None:
-        self.ca = load_or_create_ca(self.state / "ca")
-        self.master = MasterKey.load_or_create(self.state / "master.key")
-        self.identity: DeviceIdentity = issue_device(self.ca, DEVICE, self.state / "dev")
-        self.keeper = connect(self.files.login("keeper"))
-        PatientStore(self.keeper, Vault(self.keeper, self.master), 1).admit(CARD)
-        PatientStore(self.keeper, Vault(self.keeper, self.master), 1).assign(DEVICE, PATIENT, 0)
-        self.sink = RawSink(connect(self.files.login("ingest")), 1)
-        self.orders = OrderQueue(connect(self.files.login("downlink")), 1)
-        web = connect(self.files.login("web"))
-        self.feed = RedisFeed(web, Vault(web, self.master), 1)
-
-    def store(self) -> ShardStore:
-        client = connect(self.files.login("engine"))
-        return ShardStore(client, Vault(client, self.master), "s0")
-
-    def engine(self) -> threading.Event:
-        """Start an engine of its own; returns what stops it."""
-        stop = threading.Event()
-        made = Engine(
-            self.store(),
-            self.generator,
-            trust=self.ca.trust,
-            identity=ensure_engine(self.ca, self.state / "engine"),
-            master=self.master,
-            clock_ms=wall_clock_ms,
-        )
-        thread = threading.Thread(target=made.run, args=(stop,), daemon=True)
-        thread.start()
-        self.threads.append(thread)
-        return stop
-
-    def take(self, kind: str) -> dict[str, object]:
-        """The payload of the next order of a kind, as downlink would take it."""
-        return dict(self.take_order(kind).payload)
-
-    def take_order(self, kind: str) -> Order:
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            self.taken += self.orders.take(200)
-            for order in self.taken:
-                if order.kind == kind:
-                    self.taken.remove(order)
-                    return order
-        raise AssertionError(f"no {kind} order came")
-
-    def connect_device(self, epoch: int = 1) -> None:
-        """The device gets its key and opens a session."""
-        wanted = self.take("desired")
-        recipient = Recipient.from_json(wanted["recipient"])
-        record, self.sealer = open_session(
-            self.identity, recipient, epoch=epoch, lane=Lane.LIVE, now_ms=wall_clock_ms()
-        )
-        self.record = record
-        self.send(record)
-
-    def send(self, *bodies: bytes, device: str = DEVICE) -> None:
-        """Events as ingest would store them."""
-        events = []
-        for body in bodies:
-            self.offset += 1
-            events.append(HubEvent("0", str(self.offset), self.offset, device, wall_clock_ms(), body))
-        self.sink.put(events)
-
-    def frame(self, n: int = 8, value: float = 4.0) -> bytes:
-        """A sealed frame with n readings of skin conductance, the newest of now."""
-        now = wall_clock_ms()
-        block = Block("gsr_uS", now - 250 * n, 250_000, -4, quantise([value + i / 1000 for i in range(n)], -4))
-        seq = self.sealer.next_seq
-        return self.sealer.seal(encode(Frame(now, now, self.sealer.epoch, seq, Source.SENSOR, (block,))))
-
-    def counts(self) -> dict[str, int]:
-        return self.store().cursor().counts
-
-    def wait_for(self, name: str, count: int) -> dict[str, int]:
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            found = self.counts()
-            if found.get(name, 0) >= count:
-                return found
-            time.sleep(0.03)
-        raise AssertionError(f"expected {name} to reach {count}, got {self.counts()}")
-
-    def events(self) -> list[dict[str, object]]:
-        return [event for entry in self.feed.recent(PATIENT, 60) for event in entry.events]
 
 
 @pytest.fixture
@@ -237,10 +127,13 @@ def test_another_device_cannot_speak_in_this_ones_session(ward: Ward) -> None:
 def test_readings_of_a_device_without_a_patient_are_shown_to_nobody(ward: Ward) -> None:
     stop = ward.engine()
     ward.connect_device()
-    PatientStore(ward.keeper, Vault(ward.keeper, ward.master), 1).admit(PatientCard("p-2", "X", 1, "B", ""))
+    ward.patients.release(DEVICE, PATIENT, wall_clock_ms() - 20_000)
+    ward.patients.admit(PatientCard("p-2", "X", 0, "B"), wall_clock_ms())
+    ward.wait_for("acts", 4)
     ward.send(ward.frame(8))
-    ward.wait_for("stored", 8)
-    assert not ward.feed.recent("p-2", 60)
+    counts = ward.wait_for("stored", 8)
+    assert counts["unassigned"] == 8
+    assert not [e for patient in (PATIENT, "p-2") for e in ward.feed.recent(patient, 60) if e.frame]
     stop.set()
 
 
@@ -306,8 +199,9 @@ def test_a_record_that_trips_the_fold_stops_neither_the_shard_nor_the_clock(ward
 def test_a_device_assigned_to_an_unknown_patient_is_refused_and_the_shard_goes_on(ward: Ward) -> None:
     stop = ward.engine()
     ward.connect_device()
-    PatientStore(ward.keeper, Vault(ward.keeper, ward.master), 1).assign("dev-9", "p-nobody", 0)
-    ward.wait_for("refused", 1)
+    ward.patients.assign("dev-9", "p-nobody", wall_clock_ms())
+    ward.wait_for("acts_refused", 1)
+    assert ward.keeper.xrange(keys.dead("s0"))[-1][1][b"reason"] == b"unknown-patient"
     ward.send(ward.frame(8))
     ward.wait_for("stored", 8)
     stop.set()
@@ -318,9 +212,10 @@ def test_once_a_patients_key_is_destroyed_nothing_of_her_opens_and_the_others_go
     ward.connect_device()
     ward.send(ward.frame(8))
     ward.wait_for("stored", 8)
+    ward.patients.admit(PatientCard("p-2", "X", 0, "B"), wall_clock_ms())
+    ward.wait_for("acts", 3)
     stop.set()
     ward.threads[-1].join(5)
-    PatientStore(ward.keeper, Vault(ward.keeper, ward.master), 1).admit(PatientCard("p-2", "X", 1, "B", ""))
     ward.keeper.delete(keys.data_key(PATIENT))
     assert ward.store().sessions() == {}, "session secrets are sealed under her key too"
     web = connect(ward.files.login("web"))
@@ -368,6 +263,13 @@ def test_each_process_may_touch_only_what_is_its_own(redis_server: tuple[RedisFi
     for user, command in [
         ("web", ("SET", keys.fence("s0"), "9")),
         ("web", ("XRANGE", keys.raw("s0"), "-", "+")),
+        ("web", ("XADD", keys.twin("s0", "p-1"), "*", "b", "x")),
+        ("acts", ("XADD", keys.raw("s0"), "*", "b", "x")),
+        ("acts", ("XADD", keys.patient("p-1"), "*", "b", "x")),
+        ("acts", ("XADD", keys.data_key("p-1"), "*", "b", "x")),
+        ("acts", ("XRANGE", keys.acts("s0"), "-", "+")),
+        ("ingest", ("XADD", keys.acts("s0"), "*", "b", "x")),
+        ("downlink", ("XADD", keys.acts("s0"), "*", "b", "x")),
         ("ingest", ("GET", keys.data_key("p-1"))),
         ("downlink", ("GET", keys.state("s0", "p-1"))),
         ("engine", ("FLUSHALL",)),

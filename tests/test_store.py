@@ -51,7 +51,7 @@ def test_every_acknowledged_transaction_survives_a_kill_of_redis(redis_server, t
         wait_until_up(files)
         client = connect(files.login("engine"))
         shard = ShardStore(client, Vault(client, master), "s0")
-        assert len(shard.read("0", 1)) == 50
+        assert len(shard.read("0", "0", 1)) == 50
         assert shard.cursor().id == "49-1"
         assert shard.cursor().counts == {"stored": 49}
         assert len(shard.leaf_hashes()) == 50

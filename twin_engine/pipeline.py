@@ -1,7 +1,8 @@
 """The engine's story, one shard: read, open and prove, deduplicate, log, align, judge, synthesise, fold, commit.
 
-One round takes what the raw stream holds after the cursor, folds it, lets the clock tick, and commits everything at
-once: samples, snapshots, leaves, sessions, receipts and the cursor. A round that fails is forgotten whole; the engine
+One round takes what the raw stream and the acts stream hold after the cursor, in the order in which it was written,
+folds it, lets the clock tick, and commits everything at once: samples, snapshots, leaves, sessions, cards, receipts and
+the cursor. A round that fails is forgotten whole; the engine
 reads its state back from the store and goes on. Synthesis happens inside the fold (:mod:`twin_engine.twin`).
 """
 
@@ -11,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from device.frame import FrameError
@@ -22,24 +23,30 @@ from security.keys import MasterKey
 from security.replay import Fragmented
 from twin_engine import codec
 from twin_engine.align import DeviceClock, readings_of, split_by_patient
+from twin_engine.book import Book
 from twin_engine.messages import (
+    Acted,
     Assigned,
     CommandResult,
     Event,
     FrameKind,
     Message,
     Output,
+    Recorded,
     Refused,
+    Released,
     Tick,
     encode_wire,
 )
+from twin_engine.pace import Pace
 from twin_engine.prove import Gate, Proven, is_live
 from twin_engine.recipients import Recipients
-from twin_engine.registry import Assignments
+from twin_engine.records import ACTED, Act, ActRefused, Turn, limits_by_signal
 from twin_engine.rehearse import rehearse
-from twin_engine.store.errors import NotOwner, StoreDown
-from twin_engine.store.raw import RawAnswer, RawAssignment, RawEvent, RawRecord
-from twin_engine.store.shard import Commit, DeadLetter, Order, ShardStore, TwinWrite
+from twin_engine.store.acts import RawAct
+from twin_engine.store.errors import NotOwner, StoreDown, StoreError
+from twin_engine.store.raw import RawAnswer, RawEvent, RawRecord
+from twin_engine.store.shard import Commit, DeadLetter, Order, Read, ShardStore, TwinWrite
 from twin_engine.synthesise import Forecaster
 from twin_engine.twin import Twin, fold, status
 
@@ -50,6 +57,7 @@ STATUS_MS = 1000
 RENEW_MS = 1500
 TRIM_MS = 60_000
 _FULL_READ = 500
+_MAX_KIND = 20  # characters of what somebody wanted that are told
 
 
 @dataclass(slots=True)
@@ -81,6 +89,7 @@ class Engine:
         self._clock_ms, self._steady_s = clock_ms, steady_s
         self._twins: dict[str, Twin] = {}
         self._due_ms: dict[str, int] = {}
+        self._pace = Pace(TICK_MS / 1e3, steady_s())
 
     def run(self, stop: threading.Event) -> None:
         """Own the shard until `stop`; wait for it, lose it, take it again as need be."""
@@ -102,25 +111,30 @@ class Engine:
     def _resume(self) -> None:
         """Everything as the last commit left it."""
         at = self._store.cursor()
-        self._cursor, self._tick_us, self._counts = at.id, at.tick_us, dict(at.counts)
+        self._cursor, self._acts, self._tick_us, self._counts = at.id, at.acts, at.tick_us, dict(at.counts)
         self._gate = Gate(self._trust, self._store.sessions())
         self._recipients = Recipients(self._master, self._identity, self._store.recipients())
-        self._assignments = {d: Assignments.from_json(t) for d, t in self._store.assignments().items()}
+        self._book = Book(self._store)
         self._clocks: dict[str, DeviceClock] = {}
-        patients = {a.patient for device in self._assignments.values() for a in device.history}
-        self._twins = {patient: self._stored_twin(patient) for patient in patients if self._store.is_readable(patient)}
+        self._twins = {p: self._stored_twin(p) for p in self._book.everybody() if self._store.is_readable(p)}
         log.info("owner of shard %s from %s: %d twins", self._store.shard, self._cursor, len(self._twins))
 
     def _stored_twin(self, patient: str) -> Twin:
         """As it was put to rest. One that another version wrote starts anew: it learns again, nothing is invented."""
         snapshot = self._store.snapshot(patient)
-        if snapshot is None:
+        if snapshot is not None:
+            try:
+                return codec.load(Twin, snapshot)
+            except ValueError as error:
+                log.warning("twin of %s starts anew: %s", patient, error)
+        return self._new_twin(patient)
+
+    def _new_twin(self, patient: str) -> Twin:
+        """A twin that knows her limits and nothing else."""
+        card = self._book.cards.get(patient)
+        if card is None:
             return Twin(patient)
-        try:
-            return codec.load(Twin, snapshot)
-        except ValueError as error:
-            log.warning("twin of %s starts anew: %s", patient, error)
-            return Twin(patient)
+        return fold(Twin(patient), Recorded(limits_by_signal(card), self._tick_us // 1000), self._forecaster)[0]
 
     # ------------------------------------------------------------------------------------------- one round
 
@@ -128,24 +142,33 @@ class Engine:
         """Read, fold, tick, commit."""
         self._chores()
         wait_ms = max(1, self._due_ms.get("tick", 0) - self._now_ms())
-        records = self._store.read(self._cursor, min(TICK_MS, wait_ms))
+        records = self._store.read(self._cursor, self._acts, min(TICK_MS, wait_ms))
+        began_s = self._steady_s()
         work = Commit(self._cursor, self._tick_us)
         stories: dict[str, _Story] = {}
-        for record_id, record, fields in records:
-            self._record(record, fields, record_id, work, stories)
-            self._cursor = work.cursor = record_id
+        for read in records:
+            if read.is_act:
+                self._act(read, work, stories)
+                self._acts = work.acts = read.id
+            else:
+                self._record(read, work, stories)
+                self._cursor = work.cursor = read.id
         now_ms = self._clock_ms()
         self._rehearse(stories)
         if self._is_due("tick", TICK_MS) and len(records) < _FULL_READ:
             self._tick(now_ms, work, stories)
         self._commit(work, stories, now_ms, bool(records))
+        if records or stories:
+            now_s = self._steady_s()
+            if line := self._pace.note(now_s - began_s, now_s):
+                log.info("shard %s: %s", self._store.shard, line)
 
     def _chores(self) -> None:
         """What is done now and then."""
         if self._is_due("renew", RENEW_MS):
             self._store.renew()
         if self._is_due("trim", TRIM_MS):
-            self._store.trim(self._clock_ms(), self._cursor)
+            self._store.trim(self._clock_ms(), self._cursor, self._acts)
 
     def _is_due(self, name: str, every_ms: int) -> bool:
         """Whether it is time for something; if so, sets its next time. A wall clock that jumps changes nothing here."""
@@ -171,7 +194,7 @@ class Engine:
         for session in touched:
             receipt = session.opener.make_receipt(session.seen.upto, session.seen.extra, now_ms)
             work.orders.append(Order(session.opener.device, "receipt", session.opener.sid.hex(), receipt))
-        patients = set(stories) | (self._present() if beat else set())
+        patients = set(stories) | (self._told_of() if beat else set())
         work.twins = [self._write(patient, stories.get(patient), now_ms) for patient in sorted(patients)]
         work.counts = dict(self._counts)
         self._store.commit(work)
@@ -196,28 +219,63 @@ class Engine:
 
     # ---------------------------------------------------------------------------------------- into the fold
 
-    def _record(
-        self,
-        record: RawRecord | None,
-        fields: dict[bytes, bytes],
-        record_id: str,
-        work: Commit,
-        stories: dict[str, _Story],
-    ) -> None:
+    def _record(self, read: Read, work: Commit, stories: dict[str, _Story]) -> None:
         """One raw record. What can't be used goes to the dead letters with its reason, and the story is told."""
-        device = fields.get(b"device", b"").decode(errors="replace")
+        device = read.fields.get(b"device", b"").decode(errors="replace")
         try:
-            if record is None:
-                raise FrameError("expected an event, assignment or answer, got another kind of record; left out")
-            self._take(record, work, stories)
+            if not isinstance(read.record, RawRecord):
+                raise FrameError("expected an event or an answer, got another kind of record; left out")
+            self._take(read.record, work, stories)
+        except StoreError:
+            raise  # no fault of the record: the round is forgotten, and it comes again
         except Exception as error:  # noqa: BLE001 - the edge: whatever one record does, the shard must go on
             reason = _reason(error)
             self._count("refused", 1)
-            work.dead.append(DeadLetter(record_id, device, reason, str(error), fields.get(b"body", b"")))
+            work.dead.append(DeadLetter(read.id, device, reason, str(error), read.fields.get(b"body", b"")))
             log.warning("refused a message of %s (%s): %s", device, reason, error)
-            patient = self._assignments.get(device, Assignments()).current
+            patient = self._book.current(device)
             if patient in self._twins:
                 self._fold(patient, Refused(device, reason, _told(device, reason, error), self._clock_ms()), stories)
+
+    def _act(self, read: Read, work: Commit, stories: dict[str, _Story]) -> None:
+        """One act of a person. One that can't be carried out is a dead letter and a warning; the shard goes on."""
+        act = None
+        try:
+            if not isinstance(read.record, RawAct):
+                raise ActRefused("malformed", "expected an act of a person, got another kind of entry; left out")
+            act = read.record.open(self._master, self._store.shard)
+            turn = self._book.carry_out(act, read.record.t_ms, work)
+            self._count("acts", 1)
+            self._tell_act(act, turn, work, stories)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: whatever one act does, the shard must go on
+            reason = _reason(error)
+            self._count("acts_refused", 1)
+            about = "" if act is None else act.patient
+            work.dead.append(DeadLetter(read.id, "", reason, str(error), read.fields.get(b"b", b"")))
+            log.warning("refused an act on %s (%s): %s", about or "nobody known", reason, error)
+            if act is not None and about in self._twins:
+                told = {"act": act.kind[:_MAX_KIND], "reason": reason}
+                text = f"not carried out: {act.kind[:_MAX_KIND]} ({error})"
+                event = Event(self._clock_ms(), "act-refused", "warning", text, who=act.who, facts=told)
+                self._add(about, Output(events=(event,)), stories)
+
+    def _tell_act(self, act: Act, turn: Turn, work: Commit, stories: dict[str, _Story]) -> None:
+        """What was carried out, to the twin, and in its story."""
+        if act.patient not in self._twins:
+            self._twins[act.patient] = self._new_twin(act.patient)
+        for device in turn.released:
+            self._fold(act.patient, Released(device, act.t_ms), stories, untold="released")
+        if turn.assigned:
+            self._fold(act.patient, Assigned(turn.assigned, act.patient, act.t_ms), stories, untold="assigned")
+            self._hand_out_key(turn.assigned, work)
+        if act.kind in ("admit", "limits"):
+            self._fold(act.patient, Recorded(limits_by_signal(turn.card), act.t_ms), stories)
+        if act.kind in ACTED:
+            self._fold(act.patient, Acted(act.kind, act.body, act.who, act.t_ms), stories)
+        lines = [Event(act.t_ms, t.kind, "info", t.text, who=act.who, facts=t.facts) for t in turn.told]
+        self._add(act.patient, Output(events=tuple(lines)), stories)
 
     def _take(self, record: RawRecord, work: Commit, stories: dict[str, _Story]) -> None:
         match record:
@@ -228,10 +286,8 @@ class Engine:
                     self._proven(record, proven, work, stories)
                 elif not _is_open_record(record.body):
                     self._count("duplicates", 1)
-            case RawAssignment():
-                self._assign(record, work, stories)
             case RawAnswer():
-                patient = self._assignments.get(record.device, Assignments()).current
+                patient = self._book.current(record.device)
                 if patient in self._twins:
                     answer = CommandResult(record.device, record.name, record.payload, record.status, record.t_ms)
                     self._fold(patient, answer, stories)
@@ -249,7 +305,7 @@ class Engine:
         live = is_live(proven.session) and clock.is_live(frame.device_time_ms, record.enqueued_ms)
         offset_ms = clock.corrected_ms(frame.device_time_ms, record.enqueued_ms) - frame.device_time_ms
         whole = readings_of(record.device, frame, offset_ms, live)
-        for patient, part in split_by_patient(whole, self._assignments.get(record.device, Assignments())).items():
+        for patient, part in split_by_patient(whole, self._book.history(record.device)).items():
             if patient is None or patient not in self._twins:
                 self._count("unassigned", sum(len(block.values) for block in part.channels))
                 continue
@@ -258,21 +314,6 @@ class Engine:
             self._fold(patient, part, stories)
             stories[patient].unrehearsed = live
             stories[patient].frame_ms = max(stories[patient].frame_ms, frame.device_time_ms if live else 0)
-
-    def _assign(self, record: RawAssignment, work: Commit, stories: dict[str, _Story]) -> None:
-        """A device gets a patient, and with her a key to seal to; or it is released."""
-        if record.patient and not self._store.is_readable(record.patient):
-            raise ValueError(f"expected an admitted patient, got {record.patient!r}; the assignment was refused")
-        before = self._assignments.get(record.device, Assignments())
-        history = before.assign(record.patient, record.t_ms) if record.patient else before.release(record.t_ms)
-        self._assignments[record.device] = history
-        work.assignments[record.device] = history.to_json()
-        if not record.patient:
-            return
-        if record.patient not in self._twins:
-            self._twins[record.patient] = Twin(record.patient)
-        self._hand_out_key(record.device, work)
-        self._fold(record.patient, Assigned(record.device, record.patient, record.t_ms), stories)
 
     def _hand_out_key(self, device: str, work: Commit) -> None:
         """A signed recipient key for the device, sent down as a desired property."""
@@ -283,29 +324,36 @@ class Engine:
     def _tick(self, now_ms: int, work: Commit, stories: dict[str, _Story]) -> None:
         """Time passes for every twin; keys that grow old are replaced."""
         self._tick_us = work.tick_us = max(self._tick_us, now_ms * 1000)
-        for patient in sorted(self._present()):
+        for patient in sorted(self._book.measured() & self._twins.keys()):
             try:
                 self._fold(patient, Tick(self._tick_us), stories)
             except Exception:
                 log.exception("no time passes for the twin of %s: a fault; the others go on", patient)
         for device in self._recipients.due(now_ms):
-            if self._assignments.get(device, Assignments()).current is not None:
+            if self._book.current(device) is not None:
                 self._hand_out_key(device, work)
 
     def _owner(self, session: bytes) -> str:
         """The patient under whose key a session is put to rest: she for whom its device was given its key."""
-        return self._assignments[session.split(b"|")[0].decode()].history[-1].patient
+        return self._book.keyholder(session.split(b"|")[0].decode())
 
-    def _present(self) -> set[str]:
-        """Patients for whom a device speaks now; for the others no time passes."""
-        return {a.current for a in self._assignments.values() if a.current is not None} & self._twins.keys()
+    def _told_of(self) -> set[str]:
+        """Patients of whom there is a word every second: who is here, or measured. Time passes only for the latter."""
+        return (self._book.here() | self._book.measured()) & self._twins.keys()
 
-    def _fold(self, patient: str, message: Message, stories: dict[str, _Story]) -> None:
+    def _fold(self, patient: str, message: Message, stories: dict[str, _Story], untold: str = "") -> None:
+        """`untold`: a kind of event that the fold tells too, but who tells it here knows more."""
         story = stories.setdefault(patient, _Story())
         self._twins[patient], made = fold(self._twins[patient], message, self._forecaster)
-        spoke = bool(made.samples or made.revisions or made.events)
-        story.changed |= spoke or not isinstance(message, Tick)
-        if spoke:
+        if untold:
+            made = replace(made, events=tuple(event for event in made.events if event.kind != untold))
+        story.changed |= not isinstance(message, Tick)
+        self._add(patient, made, stories)
+
+    def _add(self, patient: str, made: Output, stories: dict[str, _Story]) -> None:
+        if made.samples or made.revisions or made.events:
+            story = stories.setdefault(patient, _Story())
+            story.changed = True
             story.samples.append(made)
 
     def _rehearse(self, stories: dict[str, _Story]) -> None:
@@ -350,7 +398,7 @@ def _is_open_record(body: bytes) -> bool:
 
 def _reason(error: Exception) -> str:
     """A short code. What is no fault of the message is one of ours, and shows its traceback in the log."""
-    if isinstance(error, Rejected):
+    if isinstance(error, (Rejected, ActRefused)):
         return error.reason
     if isinstance(error, (FrameError, Fragmented, ValueError)):
         return "malformed"

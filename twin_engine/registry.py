@@ -90,14 +90,21 @@ class Assignments:
     history: tuple[Assignment, ...] = ()
 
     def assign(self, patient: str, t_ms: int) -> Assignments:
-        """From `t_ms` on the device speaks for `patient`; the one before ends there. Repeating it changes nothing."""
+        """From `t_ms` on the device speaks for `patient`; the one before ends there. Repeating it changes nothing.
+
+        What was an earlier patient's stays hers: the new assignment begins no earlier than the last one ended.
+        """
         if self.history and self.history[-1].patient == patient and self.history[-1].to_ms is None:
             return self
-        return Assignments((*self.release(t_ms).history, Assignment(patient, t_ms)))
+        before = self.release(t_ms)
+        start_ms = max([t_ms, *(a.to_ms for a in before.history if a.to_ms is not None)])
+        return Assignments((*before.history, Assignment(patient, start_ms)))
 
     def release(self, t_ms: int) -> Assignments:
-        """From `t_ms` on the device speaks for nobody."""
-        return Assignments(tuple(replace(a, to_ms=t_ms) if a.to_ms is None else a for a in self.history))
+        """From `t_ms` on the device speaks for nobody; at the earliest from where it began to speak."""
+        return Assignments(
+            tuple(replace(a, to_ms=max(t_ms, a.from_ms)) if a.to_ms is None else a for a in self.history)
+        )
 
     def patient_at(self, t_ms: int) -> str | None:
         """Whose readings of that moment are, or None: stored, and shown to nobody."""

@@ -1,4 +1,4 @@
-"""What the web reads: the twin stream of a patient, newest last, and where a command is left for the device.
+"""What the web reads: the twin stream of a patient, newest last, and where wishes are left: commands and acts.
 
 The web sees only this protocol; :mod:`twin_engine.store.reader` fills it from Redis.
 """
@@ -38,6 +38,13 @@ class Feed(Protocol):
 
     def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
         """Leave a direct method for the device. Its answer comes back as an event of kind ``command``."""
+        ...
+
+    def act(self, patient: str, kind: str, body: dict[str, Any], who: str) -> None:
+        """Leave what `who` wants done (:mod:`twin_engine.records` has the kinds). An event tells what came of it.
+
+        Raises ValueError where the body is no JSON, or too long; then nothing was left.
+        """
         ...
 
     def patients(self) -> list[PatientCard]:

@@ -4,8 +4,9 @@ not yet, so the store runs on one Redis (with replicas), not on a Redis Cluster.
 =======================  ========  ===============================================================================
 key                      type      holds
 =======================  ========  ===============================================================================
-eb:{s0}:raw              stream    sealed envelopes as ingested, assignments, answers to commands: the fold's input
-eb:{s0}:cursor           hash      id: the last raw entry folded; tick_us: the last tick; size of the log
+eb:{s0}:raw              stream    sealed envelopes as ingested, answers to commands: the fold's input
+eb:{s0}:acts             stream    what people want done, sealed under the master key: the fold's other input
+eb:{s0}:cursor           hash      id: the last raw entry folded; acts: the last act; tick_us: the last tick; counters
 eb:{s0}:owner            string    who holds the shard, for five seconds at a time
 eb:{s0}:fence            integer   the fencing token of the newest owner
 eb:{s0}:leaves           list      Merkle leaf hashes (32 B), one a record, in order
@@ -18,7 +19,9 @@ eb:{s0}:state:PATIENT    string    the twin's snapshot, sealed under the patient
 eb:patient:PATIENT       string    the patient's card, sealed under the patient's key
 eb:key:PATIENT           string    the patient's data key, wrapped by the master key outside Redis
 eb:patients              set       patient ids
-eb:route                 hash      device -> shard
+eb:route                 hash      device -> shard|patient for whom it speaks; no entry: the device is free
+eb:homes                 hash      recipient key's id, and device|sid -> shard in which that session is opened
+eb:shards                integer   over how many shards the patients here are spread, set once
 eb:checkpoint:PARTITION  string    offset of the last event stored
 eb:orders                stream    what is to be sent down to devices
 =======================  ========  ===============================================================================
@@ -30,6 +33,8 @@ import hashlib
 
 PATIENTS = "eb:patients"
 ROUTE = "eb:route"
+HOMES = "eb:homes"
+SHARDS = "eb:shards"
 ORDERS = "eb:orders"
 HISTORY_MS = 6 * 3600 * 1000  # at most six hours of history in Redis
 
@@ -41,6 +46,10 @@ def shard_of(patient: str, shards: int) -> str:
 
 def raw(shard: str) -> str:
     return f"eb:{{{shard}}}:raw"
+
+
+def acts(shard: str) -> str:
+    return f"eb:{{{shard}}}:acts"
 
 
 def cursor(shard: str) -> str:
@@ -85,6 +94,17 @@ def state(shard: str, patient: str) -> str:
 
 def patient(patient_id: str) -> str:
     return f"eb:patient:{patient_id}"
+
+
+def route(shard: str, patient_id: str) -> str:
+    """Where a device's messages go, and for whom it speaks: an entry of :data:`ROUTE`."""
+    return f"{shard}|{patient_id}"
+
+
+def read_route(entry: bytes | None) -> tuple[str, str]:
+    """(shard, patient); both empty for a device that is free."""
+    shard, _, patient_id = (entry or b"").decode().partition("|")
+    return shard, patient_id
 
 
 def data_key(patient_id: str) -> str:

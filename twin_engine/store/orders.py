@@ -47,7 +47,7 @@ class OrderQueue:
             batch = self._client.pipeline(transaction=True)
             if order.kind == "method":
                 (route,) = self._client.hmget(keys.ROUTE, [order.device])
-                shard = route.decode() if route else keys.shard_of(order.device, self._shards)
+                shard = keys.read_route(route)[0] or keys.shard_of(order.device, self._shards)
                 answer = {**order.payload, **outcome.payload}
                 fields = raw.answer_fields(order.device, order.name, answer, outcome.status, time.time_ns() // 10**6)
                 batch.xadd(keys.raw(shard), fields)

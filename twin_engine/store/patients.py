@@ -1,15 +1,21 @@
-"""Patients and assignments in Redis (what they mean is in :mod:`twin_engine.registry`).
+"""Patients and assignments in Redis, for who starts a house (what they mean is in :mod:`twin_engine.registry`).
 
-Changes are messages in the shard's stream, so that the fold sees them in order with the readings; the card itself
-lies sealed under the patient's key.
+Nothing is changed here: what is wanted goes into the acts stream of the patient's shard, as the page's wishes do, and
+the engine carries it out. Cards lie sealed under the patients' keys and are read back.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+from twin_engine.records import FACTS, Act
 from twin_engine.registry import PatientCard
-from twin_engine.store import keys, raw
+from twin_engine.store import keys
+from twin_engine.store.acts import write_act
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.vault import Vault
+
+KEEPER = "keeper"  # who acts, where no person does
 
 
 class PatientStore:
@@ -20,29 +26,32 @@ class PatientStore:
         self._vault = vault
         self._shards = shards
 
-    def admit(self, card: PatientCard) -> None:
-        """Create or replace a patient's card, and her data key where she has none."""
-        cipher = self._vault.create(card.id)
-        sealed = cipher.seal(card.to_json().encode(), b"card|" + card.id.encode())
+    def fix_shards(self) -> int:
+        """Over how many shards the patients here are spread: what was said first, for good."""
         with translated():
-            batch = self._client.pipeline(transaction=True)
-            batch.set(keys.patient(card.id), sealed)
-            batch.sadd(keys.PATIENTS, card.id)
-            batch.execute()
+            self._client.set(keys.SHARDS, self._shards, nx=True)
+            return int(self._client.get(keys.SHARDS))
+
+    def admit(self, card: PatientCard, t_ms: int) -> None:
+        """Begin a patient's stay. Her device is assigned by an act of its own."""
+        self.act(card.id, "admit", {name: getattr(card, name) for name in FACTS}, t_ms)
+
+    def discharge(self, patient: str, t_ms: int) -> None:
+        """End a patient's stay; her devices are released."""
+        self.act(patient, "discharge", {}, t_ms)
 
     def assign(self, device: str, patient: str, t_ms: int) -> None:
         """From `t_ms` on, the device speaks for the patient. Events of the device go to her shard."""
-        shard = keys.shard_of(patient, self._shards)
-        with translated():
-            batch = self._client.pipeline(transaction=True)
-            batch.hset(keys.ROUTE, device, shard)
-            batch.xadd(keys.raw(shard), raw.assignment_fields(device, patient, t_ms))
-            batch.execute()
+        self.act(patient, "assign", {"device": device}, t_ms)
 
     def release(self, device: str, patient: str, t_ms: int) -> None:
         """From `t_ms` on, the device speaks for nobody. Goes to the shard of the patient for whom it spoke."""
-        with translated():
-            self._client.xadd(keys.raw(keys.shard_of(patient, self._shards)), raw.assignment_fields(device, "", t_ms))
+        self.act(patient, "release", {"device": device}, t_ms)
+
+    def act(self, patient: str, kind: str, body: dict[str, Any], t_ms: int) -> None:
+        """Any act (:mod:`twin_engine.records` has the kinds), in the keeper's name."""
+        act = Act(patient, kind, body, KEEPER, t_ms)
+        write_act(self._client, self._vault.master, keys.shard_of(patient, self._shards), act)
 
     def cards(self) -> list[PatientCard]:
         """All patients, by bed."""
@@ -55,8 +64,22 @@ def read_cards(client: Client, vault: Vault) -> list[PatientCard]:
         ids = sorted(member.decode() for member in client.smembers(keys.PATIENTS))
         sealed = [client.get(keys.patient(patient)) for patient in ids]
     cards = [
-        PatientCard.from_json(vault.cipher(patient).unseal(blob, b"card|" + patient.encode()).decode())
+        open_card(vault, patient, blob)
         for patient, blob in zip(ids, sealed, strict=True)
         if blob is not None and vault.has(patient)
     ]
     return sorted(cards, key=lambda card: card.bed)
+
+
+def seal_card(vault: Vault, card: PatientCard) -> bytes:
+    """A card for the store, under its patient's key."""
+    return vault.cipher(card.id).seal(card.to_json().encode(), _context(card.id))
+
+
+def open_card(vault: Vault, patient: str, blob: bytes) -> PatientCard:
+    """The inverse of :func:`seal_card`. Raises StoreCorrupt, Rejected."""
+    return PatientCard.from_json(vault.cipher(patient).unseal(blob, _context(patient)).decode())
+
+
+def _context(patient: str) -> bytes:
+    return b"card|" + patient.encode()

@@ -1,4 +1,7 @@
-"""The fold's input: a stream a shard, written by ingest and by the registry, read by the shard's one owner.
+"""The fold's input: a stream a shard, written by ingest and downlink, read by the shard's one owner.
+
+An envelope goes to the shard that can open it: where its session was opened, or the key was made that it is sealed to.
+So a device that was given to a patient of another shard still empties its spool; only then does its route count.
 
 A batch of events and their checkpoint go in as one transaction; Redis fsyncs it before it answers (``appendfsync
 always``), so what :meth:`RawSink.put` returned from is on disk.
@@ -12,8 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from device.ingest import HubEvent
+from security.envelope import named_recipient, parse_header
+from security.errors import Rejected
 from twin_engine.store import keys
 from twin_engine.store.connection import Client, translated
+
+_OPENED_KEPT = 1024  # sessions; more than are opened between two commits of an engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +31,6 @@ class RawEvent:
     device: str  # as the hub authenticated it
     body: bytes
     enqueued_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class RawAssignment:
-    """From `t_ms` on, `device` speaks for `patient`, or for nobody where that is empty."""
-
-    id: str
-    device: str
-    patient: str
-    t_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ class RawAnswer:
     t_ms: int
 
 
-RawRecord = RawEvent | RawAssignment | RawAnswer
+RawRecord = RawEvent | RawAnswer
 
 
 class RawSink:
@@ -57,18 +54,16 @@ class RawSink:
     def __init__(self, client: Client, shards: int) -> None:
         self._client = client
         self._shards = shards
+        self._opened: dict[bytes, str] = {}
 
     def put(self, events: Sequence[HubEvent]) -> None:
         """Store events and their partitions' checkpoints at once. On disk when it returns; StoreDown otherwise."""
         if not events:
             return
         with translated():
-            devices = sorted({e.device for e in events})
-            routes = dict(zip(devices, self._client.hmget(keys.ROUTE, devices), strict=True))
+            shards = self._shards_of(events)
             batch = self._client.pipeline(transaction=True)
-            for event in events:
-                route = routes[event.device]
-                shard = route.decode() if route else keys.shard_of(event.device, self._shards)
+            for event, shard in zip(events, shards, strict=True):
                 fields = {"k": "event", "device": event.device, "body": event.body, "ms": event.enqueued_ms}
                 batch.xadd(keys.raw(shard), fields)
                 batch.set(keys.checkpoint(event.partition), event.offset)
@@ -80,10 +75,37 @@ class RawSink:
             offset = self._client.get(keys.checkpoint(partition))
         return offset.decode() if offset else None
 
+    def _shards_of(self, events: Sequence[HubEvent]) -> list[str]:
+        """For each event the shard that can open it, else that of its device's patient, else any one."""
+        if self._shards == 1:
+            return ["s0"] * len(events)
+        names = [_session_and_key(event) for event in events]
+        asked = self._client.hmget(keys.HOMES, [name for pair in names for name in pair])
+        routes = self._client.hmget(keys.ROUTE, [event.device for event in events])
+        out = []
+        for i, (event, (session, _)) in enumerate(zip(events, names, strict=True)):
+            home = asked[2 * i] or asked[2 * i + 1]
+            shard = home.decode() if home else self._opened.get(session) or keys.read_route(routes[i])[0]
+            out.append(shard or keys.shard_of(event.device, self._shards))
+            if asked[2 * i + 1]:
+                self._note_opened(session, out[-1])
+        return out
 
-def assignment_fields(device: str, patient: str, t_ms: int) -> dict[str, str | int]:
-    """An assignment as an entry of the raw stream."""
-    return {"k": "assigned", "device": device, "patient": patient, "ms": t_ms}
+    def _note_opened(self, session: bytes, shard: str) -> None:
+        """Until the engine has opened a session, its first messages follow its open record."""
+        self._opened[session] = shard
+        while len(self._opened) > _OPENED_KEPT:
+            del self._opened[next(iter(self._opened))]
+
+
+def _session_and_key(event: HubEvent) -> tuple[bytes, bytes]:
+    """Names in :data:`keys.HOMES`: the message's session, and, of an open record, the key it is sealed to. Unproven."""
+    try:
+        header = parse_header(event.body)
+    except Rejected:
+        return b"", b""
+    key = named_recipient(event.body) if header.is_open else None
+    return event.device.encode() + b"|" + header.sid, key or b""
 
 
 def answer_fields(device: str, name: str, payload: dict[str, Any], status: int, t_ms: int) -> dict[str, str | int]:
@@ -104,12 +126,8 @@ def parse(entry_id: bytes, fields: dict[bytes, bytes]) -> RawRecord:
     match fields.get(b"k"):
         case b"event":
             return RawEvent(name, device, fields[b"body"], t_ms)
-        case b"assigned":
-            return RawAssignment(name, device, fields[b"patient"].decode(), t_ms)
         case b"answer":
             payload = json.loads(fields[b"payload"])
             return RawAnswer(name, device, fields[b"name"].decode(), payload, int(fields[b"status"]), t_ms)
         case other:
-            raise ValueError(
-                f"expected an event, assignment or answer in the raw stream, got {other!r}; it was left out"
-            )
+            raise ValueError(f"expected an event or an answer in the raw stream, got {other!r}; it was left out")

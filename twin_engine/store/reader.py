@@ -1,11 +1,13 @@
-"""The web's side of the store: follow the twins, and leave commands (:class:`twin_engine.store.feed.Feed`)."""
+"""The web's side of the store: follow the twins, leave commands and acts (:class:`twin_engine.store.feed.Feed`)."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+from twin_engine.records import Act
 from twin_engine.store import keys
+from twin_engine.store.acts import write_act
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.feed import Entry, PatientCard
 from twin_engine.store.patients import read_cards
@@ -16,8 +18,10 @@ from twin_engine.store.vault import Vault
 class RedisFeed:
     """A :class:`Feed` over Redis. One instance may serve several threads."""
 
-    def __init__(self, client: Client, vault: Vault, shards: int) -> None:
+    def __init__(self, client: Client, vault: Vault, shards: int, writer: Client | None = None) -> None:
+        """`writer`: a connection as the user ``acts``; without one, commands and acts go out over `client`."""
         self._client = client
+        self._writer = writer or client
         self._vault = vault
         self._shards = shards
 
@@ -42,7 +46,12 @@ class RedisFeed:
     def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
         """Leave a direct method for the device; it goes down with the next round of the downlink."""
         with translated():
-            self._client.xadd(keys.ORDERS, order_fields(Order(device, "method", name, payload)))
+            self._writer.xadd(keys.ORDERS, order_fields(Order(device, "method", name, payload)))
+
+    def act(self, patient: str, kind: str, body: dict[str, Any], who: str) -> None:
+        """Leave what `who` wants done in the stream of the patient's shard. Raises StoreDown, ValueError."""
+        act = Act(patient, kind, body, who, time.time_ns() // 10**6)
+        write_act(self._writer, self._vault.master, keys.shard_of(patient, self._shards), act)
 
     def patients(self) -> list[PatientCard]:
         """All patients, by bed."""

@@ -23,9 +23,10 @@ _STREAMS = "+ping +auth +hello +select +multi +exec +discard"
 
 # user -> (keys, commands): what each process may touch, and nothing else
 _RULES: dict[str, tuple[str, str]] = {
-    "ingest": ("~eb:*:raw ~eb:checkpoint:* ~eb:route", "+xadd +set +get +hmget"),
+    "ingest": ("~eb:*:raw ~eb:checkpoint:* ~eb:route ~eb:homes", "+xadd +set +get +hmget"),
     "downlink": ("~eb:*:raw ~eb:route ~eb:orders", "+xread +xadd +xdel +xlen +hmget"),
-    "web": ("~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:orders", "+xread +xrange +xrevrange +get +exists +smembers +xadd"),
+    "web": ("~eb:*:twin:* ~eb:patient* ~eb:key:*", "+xread +xrange +xrevrange +get +exists +smembers"),
+    "acts": ("~eb:*:acts ~eb:orders", "+xadd"),  # the web's other hand: it asks, and can write nothing else
     "engine": ("~eb:*", "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
     "keeper": ("~eb:*", "+@read +@write +@stream +@connection +info +shutdown -@dangerous +shutdown +info +memory"),
 }

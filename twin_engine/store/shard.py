@@ -1,7 +1,7 @@
-"""The owner's side of a shard: take it, read its raw stream in order, commit what the fold made, all or nothing.
+"""The owner's side of a shard: take it, read its two streams in order, commit what the fold made, all or nothing.
 
 One engine owns a shard. It holds a lease of five seconds and a fencing token; a commit whose token is not the newest
-writes nothing. A commit is one transaction: samples, snapshots, leaves, sessions, receipts and the cursor. A crash
+writes nothing. A commit is one transaction: samples, snapshots, leaves, sessions, cards, receipts and cursor. A crash
 between two commits therefore repeats work, and never loses or doubles it.
 """
 
@@ -10,21 +10,24 @@ from __future__ import annotations
 import json
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import cbor2
 import redis
 
-from twin_engine.store import keys, raw
+from twin_engine.registry import PatientCard
+from twin_engine.store import acts, keys, raw
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import NotOwner, StoreCorrupt
 from twin_engine.store.feed import Entry
+from twin_engine.store.patients import open_card, seal_card
 from twin_engine.store.vault import Vault
 
 LEASE_MS = 5000
-_READ_COUNT = 500
+_READ_COUNT = 500  # of each stream
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +66,19 @@ class Order:
 
 @dataclass(slots=True)
 class Commit:
-    """All that one round of the engine writes."""
+    """All that one round of the engine writes. `acts` is the last act carried out; None where no act was read."""
 
     cursor: str
     tick_us: int
+    acts: str | None = None
     twins: list[TwinWrite] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
     sessions: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)  # device|sid -> (patient, session)
     recipients: dict[bytes, bytes] = field(default_factory=dict)
     assignments: dict[str, str] = field(default_factory=dict)
+    cards: dict[str, PatientCard] = field(default_factory=dict)
+    routes: dict[str, str | None] = field(default_factory=dict)  # device -> patient; None: free again
     orders: list[Order] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -82,15 +88,32 @@ class Cursor:
     """How far the shard was folded."""
 
     id: str
+    acts: str
     tick_us: int
     counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An entry of one of the shard's two streams."""
+
+    id: str
+    is_act: bool
+    record: raw.RawRecord | acts.RawAct | None
+    fields: dict[bytes, bytes]
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """When it was written, by the store's clock: both streams have the same."""
+        return tuple(int(part) for part in self.id.split("-"))
 
 
 class ShardStore:
     """A shard as its owner sees it. Methods raise StoreDown, NotOwner, StoreCorrupt."""
 
-    def __init__(self, client: Client, vault: Vault, shard: str) -> None:
-        self.shard = shard
+    def __init__(self, client: Client, vault: Vault, shard: str, shards: int = 1) -> None:
+        """`shards`: over how many the patients are spread."""
+        self.shard, self._shards = shard, shards
         self._client = client
         self._vault = vault
         self._me = uuid.uuid4().hex
@@ -124,19 +147,21 @@ class ShardStore:
             stored = self._client.hgetall(keys.cursor(self.shard))
         facts = {k.decode(): v.decode() for k, v in stored.items()}
         counts = {k.removeprefix("n:"): int(v) for k, v in facts.items() if k.startswith("n:")}
-        return Cursor(facts.get("id", "0-0"), int(facts.get("tick_us", 0)), counts)
+        return Cursor(facts.get("id", "0-0"), facts.get("acts", "0-0"), int(facts.get("tick_us", 0)), counts)
 
-    def read(self, after: str, block_ms: int) -> list[tuple[str, raw.RawRecord | None, dict[bytes, bytes]]]:
-        """Raw records after an id, in order; waits up to `block_ms`. An entry of no known kind comes as None."""
+    def read(self, after: str, acts_after: str, block_ms: int) -> list[Read]:
+        """Raw records and acts after their ids, in the order in which they were written; waits up to `block_ms`.
+
+        An entry of no known kind comes as None.
+        """
+        streams = {keys.raw(self.shard): after, keys.acts(self.shard): acts_after}
         with translated():
-            reply = self._client.xread({keys.raw(self.shard): after}, count=_READ_COUNT, block=max(1, block_ms))
-        out: list[tuple[str, raw.RawRecord | None, dict[bytes, bytes]]] = []
-        for entry_id, fields in _entries(reply):
-            try:
-                out.append((entry_id.decode(), raw.parse(entry_id, fields), fields))
-            except (ValueError, KeyError):
-                out.append((entry_id.decode(), None, fields))
-        return out
+            reply = self._client.xread(streams, count=_READ_COUNT, block=max(1, block_ms)) or {}
+        wishes = [
+            Read(i.decode(), True, _parsed(acts.parse, i, f), f) for i, f in _entries(reply, keys.acts(self.shard))
+        ]
+        raws = [Read(i.decode(), False, _parsed(raw.parse, i, f), f) for i, f in _entries(reply, keys.raw(self.shard))]
+        return sorted(wishes + raws, key=lambda read: read.order)
 
     def snapshot(self, patient: str) -> bytes | None:
         """The twin's stored state, unsealed, or None where there is none."""
@@ -145,6 +170,48 @@ class ShardStore:
         if sealed is None:
             return None
         return zlib.decompress(self._vault.cipher(patient).unseal(sealed, b"state|" + patient.encode()))
+
+    def cards(self) -> dict[str, PatientCard]:
+        """The cards of the shard's patients, by id; without those who were erased."""
+        with translated():
+            ids = [member.decode() for member in self._client.smembers(keys.PATIENTS)]
+            mine = [patient for patient in sorted(ids) if self.owns(patient)]
+            sealed = [self._client.get(keys.patient(patient)) for patient in mine]
+        found = zip(mine, sealed, strict=True)
+        return {p: open_card(self._vault, p, blob) for p, blob in found if blob is not None and self.is_readable(p)}
+
+    def owns(self, patient: str) -> bool:
+        """Whether the patient belongs to this shard."""
+        return keys.shard_of(patient, self._shards) == self.shard
+
+    def create_key(self, patient: str) -> None:
+        """A data key for a new patient; who has one keeps it. Written at once: a key alone says nothing."""
+        self._vault.create(patient)
+
+    def claim(self, device: str, patient: str) -> str:
+        """Take a device for a patient, at once, unless it speaks for another: returns for whom it speaks now.
+
+        Every engine asks here, so two can't both have it. Who dies before the commit finds its own claim again.
+        Raises NotOwner where another engine has taken the shard.
+        """
+        with translated(), self._client.pipeline(transaction=True) as batch:
+            while True:
+                try:
+                    batch.watch(keys.fence(self.shard), keys.ROUTE)
+                    self._check_token(batch)
+                    _, holder = keys.read_route(batch.hget(keys.ROUTE, device))
+                    if holder not in ("", patient):
+                        return holder
+                    batch.multi()
+                    batch.hset(keys.ROUTE, device, keys.route(self.shard, patient))
+                    batch.execute()
+                    return patient
+                except redis.WatchError:  # another device was claimed meanwhile, or the shard changed hands
+                    batch.reset()
+
+    def _check_token(self, batch: Client) -> None:
+        if int(batch.get(keys.fence(self.shard)) or 0) != self._token:
+            raise NotOwner(f"expected to own shard {self.shard}, but a newer owner has taken it; nothing written")
 
     def is_readable(self, patient: str) -> bool:
         """Whether the patient was admitted and not erased: there is a key to her data."""
@@ -186,24 +253,27 @@ class ShardStore:
         oldest = f"{max(0, commit.tick_us // 1000 - keys.HISTORY_MS)}-0"
         with translated(), self._client.pipeline(transaction=True) as batch:
             batch.watch(keys.fence(self.shard))
-            if int(batch.get(keys.fence(self.shard)) or 0) != self._token:
-                raise NotOwner(f"expected to own shard {self.shard}, but a newer owner has taken it; nothing written")
+            self._check_token(batch)
             batch.multi()
             for write in commit.twins:
                 self._put_twin(batch, write, oldest)
             self._put_records(batch, commit, oldest)
+            self._put_people(batch, commit)
             facts: dict[str, str | int] = {"id": commit.cursor, "tick_us": commit.tick_us}
+            if commit.acts is not None:
+                facts["acts"] = commit.acts
             batch.hset(keys.cursor(self.shard), mapping=facts | {f"n:{k}": n for k, n in commit.counts.items()})
             try:
                 batch.execute()
             except redis.WatchError as error:
                 raise NotOwner(f"shard {self.shard} changed hands during a commit; nothing written") from error
 
-    def trim(self, now_ms: int, cursor_id: str) -> None:
-        """Forget raw records older than the history, never one that was not folded."""
-        oldest = min(now_ms - keys.HISTORY_MS, int(cursor_id.split("-")[0]))
-        with translated():
-            self._client.xtrim(keys.raw(self.shard), minid=f"{max(0, oldest)}-0", approximate=True)
+    def trim(self, now_ms: int, cursor_id: str, acts_id: str) -> None:
+        """Forget raw records and acts older than the history, never one that was not folded."""
+        for key, folded in ((keys.raw(self.shard), cursor_id), (keys.acts(self.shard), acts_id)):
+            oldest = min(now_ms - keys.HISTORY_MS, int(folded.split("-")[0]))
+            with translated():
+                self._client.xtrim(key, minid=f"{max(0, oldest)}-0", approximate=True)
 
     def _put_twin(self, batch: Client, write: TwinWrite, oldest: str) -> None:
         cipher = self._vault.cipher(write.patient)
@@ -230,12 +300,25 @@ class ShardStore:
         for name, (patient, session) in commit.sessions.items():
             sealed = self._vault.cipher(patient).seal(session, b"session|" + name)
             batch.hset(keys.sessions(self.shard), name, cbor2.dumps([patient, sealed]))
+            batch.hsetnx(keys.HOMES, name, self.shard)
         for kid, key in commit.recipients.items():
             batch.hset(keys.recipients(self.shard), kid, key)
+            batch.hset(keys.HOMES, kid, self.shard)
         for device, text in commit.assignments.items():
             batch.hset(keys.assignments(self.shard), device, text)
         for order in commit.orders:
             batch.xadd(keys.ORDERS, order_fields(order))
+
+    def _put_people(self, batch: Client, commit: Commit) -> None:
+        """Cards, and for whom devices speak."""
+        for patient, card in commit.cards.items():
+            batch.set(keys.patient(patient), seal_card(self._vault, card))
+            batch.sadd(keys.PATIENTS, patient)
+        for device, speaks_for in commit.routes.items():
+            if speaks_for is None:
+                batch.hdel(keys.ROUTE, device)
+            else:
+                batch.hset(keys.ROUTE, device, keys.route(self.shard, speaks_for))
 
 
 def order_fields(order: Order) -> dict[str, str]:
@@ -250,9 +333,13 @@ def read_entry(entry_id: bytes, fields: dict[bytes, bytes], vault: Vault, patien
     return Entry(entry_id.decode(), frame, revision, status, events, frame_ms)
 
 
-def _entries(reply: Any) -> Sequence[tuple[bytes, dict[bytes, bytes]]]:
-    """The entries in an XREAD reply of one stream (RESP3 gives a mapping of lists of batches)."""
-    if not reply:
-        return []
-    batches = next(iter(reply.values())) if isinstance(reply, dict) else reply[0][1]
-    return [entry for batch in batches for entry in batch] if isinstance(reply, dict) else batches
+def _entries(reply: Mapping[bytes, Any], key: str) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
+    """The entries of one stream in an XREAD reply (RESP3 gives a mapping of lists of batches)."""
+    return (entry for batch in reply.get(key.encode(), ()) for entry in batch)
+
+
+def _parsed(parse: Callable[[bytes, dict[bytes, bytes]], _T], entry_id: bytes, fields: dict[bytes, bytes]) -> _T | None:
+    try:
+        return parse(entry_id, fields)
+    except (ValueError, KeyError):
+        return None

@@ -1,0 +1,54 @@
+"""What people want done, on its way to the engine: a stream a shard, beside the raw stream.
+
+Whoever writes here can write nowhere else, and whoever writes raw records can't write here: the stream's name is the
+proof of where an act came from. An act is sealed by the master key (a new patient has no key yet) under the shard's
+name, so that none can be moved to another shard's stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from security.errors import Rejected
+from security.keys import MasterKey
+from twin_engine.records import Act, ActRefused
+from twin_engine.store import keys
+from twin_engine.store.connection import Client, translated
+
+MAX_ACT_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RawAct:
+    """An entry of the acts stream, still sealed. `t_ms` is the store's own clock when it was written."""
+
+    id: str
+    sealed: bytes
+    t_ms: int
+
+    def open(self, master: MasterKey, shard: str) -> Act:
+        """What somebody wants done. Raises ActRefused where it was not sealed for this shard, or says nothing."""
+        if len(self.sealed) > MAX_ACT_BYTES:
+            raise ActRefused("malformed", f"expected at most {MAX_ACT_BYTES} bytes of an act, got {len(self.sealed)}")
+        try:
+            return Act.from_bytes(master.unwrap(self.sealed, _context(shard)))
+        except Rejected as error:
+            raise ActRefused(str(error.reason), str(error)) from error
+
+
+def write_act(client: Client, master: MasterKey, shard: str, act: Act) -> None:
+    """Leave an act for the engine that owns `shard`; on disk when it returns. Raises StoreDown, ValueError."""
+    sealed = master.wrap(act.to_bytes(), _context(shard))
+    if len(sealed) > MAX_ACT_BYTES:
+        raise ValueError(f"expected an act of at most {MAX_ACT_BYTES} bytes, got {len(sealed)}; nothing was written")
+    with translated():
+        client.xadd(keys.acts(shard), {"b": sealed})
+
+
+def parse(entry_id: bytes, fields: dict[bytes, bytes]) -> RawAct:
+    """An entry of the acts stream. Raises KeyError where it holds nothing."""
+    return RawAct(entry_id.decode(), fields[b"b"], int(entry_id.split(b"-")[0]))
+
+
+def _context(shard: str) -> bytes:
+    return b"act|" + shard.encode()
