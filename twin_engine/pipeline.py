@@ -37,11 +37,12 @@ from twin_engine.prove import Gate, Proven, is_live
 from twin_engine.recipients import Recipients
 from twin_engine.registry import Assignments
 from twin_engine.rehearse import rehearse
+from twin_engine.status import status
 from twin_engine.store.errors import NotOwner, StoreDown
 from twin_engine.store.raw import RawAnswer, RawAssignment, RawEvent, RawRecord
 from twin_engine.store.shard import Commit, DeadLetter, Order, ShardStore, TwinWrite
 from twin_engine.synthesise import Forecaster
-from twin_engine.twin import Twin, fold, status
+from twin_engine.twin import Twin, fold
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ class Engine:
             log.warning("refused a message of %s (%s): %s", device, reason, error)
             patient = self._assignments.get(device, Assignments()).current
             if patient in self._twins:
-                self._fold(patient, Refused(device, reason, _told(device, reason, error), self._clock_ms()), stories)
+                self._fold(patient, Refused(device, reason, str(error), self._clock_ms()), stories)
 
     def _take(self, record: RawRecord, work: Commit, stories: dict[str, _Story]) -> None:
         match record:
@@ -356,10 +357,3 @@ def _reason(error: Exception) -> str:
         return "malformed"
     log.exception("a record could not be folded")
     return "fault"
-
-
-def _told(device: str, reason: str, error: Exception) -> str:
-    """A refusal in one sentence for the page."""
-    if reason == "forged":
-        return f"Refused a forged message in the name of {device}: its seal does not match. No value was taken from it."
-    return f"Refused a message of {device} ({reason}): {error}"
