@@ -9,6 +9,7 @@ import pytest
 
 from twin_engine import codec
 from twin_engine.channel_state import under
+from twin_engine.devices import MAX_CHANNELS
 from twin_engine.messages import (
     REVISED,
     Assigned,
@@ -25,7 +26,8 @@ from twin_engine.messages import (
 from twin_engine.model import Generator
 from twin_engine.rehearse import rehearse
 from twin_engine.shadow import Shadows
-from twin_engine.twin import MAX_CHANNELS, Twin, fold, status
+from twin_engine.status import status
+from twin_engine.twin import Twin, fold
 
 T0 = 1_760_000_000_000_000  # µs
 GSR = "gsr_uS"
@@ -159,13 +161,13 @@ def test_the_middle_of_a_gap_too_long_for_either_side_stays_withheld_when_revise
 def test_a_late_frame_of_the_backfill_lane_replaces_estimates_and_is_never_the_present(story: Story) -> None:
     story.live(0, 20)
     story.live(20, 40, ())
-    before = story.twin.device.last_frame_ms
+    before = story.twin.devices["dev"].last_frame_ms
     made = story.tell(frame(20, 30, live=False))
     assert not made.samples
     late = next(s for s in made.revisions if s.channel == GSR)
     assert (late.provenance == (Provenance.MEASURED | REVISED)).all()
     assert len(late) == 40
-    assert story.twin.device.last_frame_ms == before
+    assert story.twin.devices["dev"].last_frame_ms == before
 
 
 def test_a_hole_inside_a_frame_is_filled_marked_and_revised_at_once(story: Story) -> None:
@@ -226,7 +228,7 @@ def test_signs_of_life_without_readings_do_not_slow_the_devices_beat(story: Stor
     story.live(0, 20)
     for second in (30, 40, 50):
         story.tell(Readings("dev", (), at(second) // 1000))
-    assert story.twin.device.frame_interval_us == 2_000_000
+    assert story.twin.devices["dev"].frame_interval_us == 2_000_000
 
 
 def test_a_device_that_invents_channels_gets_no_more_than_a_fair_share(story: Story) -> None:
@@ -257,7 +259,7 @@ def test_a_refusal_tells_its_story_and_changes_no_value(story: Story) -> None:
     story.tell(Refused("dev", "forged", "the seal does not match", at(20) // 1000))
     assert story.twin.channels is channels
     assert story.twin.refused == 1
-    assert story.events[-1] == "refused"
+    assert story.events[-2:] == ["refused", "alarm-raised"]
 
 
 def test_what_the_device_confirms_is_remembered_and_what_it_refuses_is_not(story: Story) -> None:

@@ -23,6 +23,7 @@ from twin_engine.quality import GOOD
 from twin_engine.shadow import Learnt, Shadows
 from twin_engine.silence import announce, current_plan, open_gap, overdue, reach, show_gap
 from twin_engine.synthesise import population_of
+from twin_engine.told import number
 
 
 def take(
@@ -148,8 +149,9 @@ def _distrust(
         return state
     if state.shown is None or state.shown.provenance != Provenance.QUARANTINED:
         signal = state.row.signal
-        text = f"{state.row.label}: {values[0]:g} {signal.unit} is outside {signal.low:g} to {signal.high:g}"
-        made.tell(int(times_us[0]), "quarantined", "alarm", f"{text}; shown as it came, marked as distrusted")
+        facts = {"value": values[0], "low": signal.low, "high": signal.high}
+        said = {name: number(float(value)) for name, value in facts.items()}
+        made.tell(int(times_us[0]), "quarantined", "alarm", unit=signal.unit, **said)
     return made.show(state, doubtful)
 
 
@@ -174,8 +176,7 @@ def _close(state: ChannelState, time_us: int, value: float, near: Surroundings, 
     inside = inside[(inside > start_us) & (inside < time_us) & ~_near(inside, state.doubted_us, state.period_us // 2)]
     state = close(state, time_us, value, inside, near, made)
     if live and state.announced:
-        seconds = (time_us - start_us) / 1e6
-        made.tell(time_us, "gap-closed", "info", f"{state.row.label}: measured again after {seconds:.1f} s; revised")
+        made.tell(time_us, "gap-closed", "info", seconds=f"{(time_us - start_us) / 1e6:.1f}")
     nothing = np.empty(0, np.int64)
     told = state.announced and not live
     return replace(state, plan=None, announced=told, gap_shown_us=nothing, doubted_us=nothing)

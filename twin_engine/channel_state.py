@@ -18,6 +18,7 @@ from twin_engine.quality import GOOD, Quality
 from twin_engine.shadow import Learnt, Shadows
 from twin_engine.surprise import Surprise
 from twin_engine.synthesise import Forecaster, Plan
+from twin_engine.told import told
 from twin_engine.window import Window
 
 
@@ -160,8 +161,11 @@ class Made:
     def revise(self, samples: Samples) -> None:
         self.revisions.append(samples)
 
-    def tell(self, time_us: int, kind: str, severity: str, text: str) -> None:
-        self.events.append(Event(time_us // 1000, kind, severity, text, self.channel))
+    def tell(self, time_us: int, kind: str, severity: str, **facts: str) -> None:
+        """A line in the story of the channel; its sentence is :data:`twin_engine.told.SENTENCES`'."""
+        row = channel(self.channel)
+        label = row.label if row else self.channel
+        self.events.append(told(time_us // 1000, kind, severity, self.channel, label, **facts))
 
     def output(self) -> Output:
         return Output(tuple(self.samples), tuple(self.revisions), tuple(self.events))

@@ -43,12 +43,13 @@ from twin_engine.prove import Gate, Proven, is_live
 from twin_engine.recipients import Recipients
 from twin_engine.records import ACTED, Act, ActRefused, Turn, limits_by_signal
 from twin_engine.rehearse import rehearse
+from twin_engine.status import status
 from twin_engine.store.acts import RawAct
 from twin_engine.store.errors import NotOwner, StoreDown, StoreError
 from twin_engine.store.raw import RawAnswer, RawEvent, RawRecord
 from twin_engine.store.shard import Commit, DeadLetter, Order, Read, ShardStore, TwinWrite
 from twin_engine.synthesise import Forecaster
-from twin_engine.twin import Twin, fold, status
+from twin_engine.twin import Twin, fold
 
 log = logging.getLogger(__name__)
 
@@ -235,7 +236,7 @@ class Engine:
             log.warning("refused a message of %s (%s): %s", device, reason, error)
             patient = self._book.current(device)
             if patient in self._twins:
-                self._fold(patient, Refused(device, reason, _told(device, reason, error), self._clock_ms()), stories)
+                self._fold(patient, Refused(device, reason, str(error), self._clock_ms()), stories)
 
     def _act(self, read: Read, work: Commit, stories: dict[str, _Story]) -> None:
         """One act of a person. One that can't be carried out is a dead letter and a warning; the shard goes on."""
@@ -404,10 +405,3 @@ def _reason(error: Exception) -> str:
         return "malformed"
     log.exception("a record could not be folded")
     return "fault"
-
-
-def _told(device: str, reason: str, error: Exception) -> str:
-    """A refusal in one sentence for the page."""
-    if reason == "forged":
-        return f"Refused a forged message in the name of {device}: its seal does not match. No value was taken from it."
-    return f"Refused a message of {device} ({reason}): {error}"

@@ -78,13 +78,13 @@ def _due(patient: str, twin: Twin, forecaster: Forecaster) -> list[_Due]:
 
 def _looked_at(state: ChannelState, forecaster: Forecaster, made: Made) -> ChannelState:
     """With fresh verdicts on the sensor and on the model; people are told when one changes."""
-    last_us, signal, label = state.last_us or 0, state.row.signal, state.row.label
+    last_us, signal = state.last_us or 0, state.row.signal
     quality = judge(signal.id, state.window.until(last_us), state.window.grid_us / 1e6, state.step)
     was, now = (verdict == "bad" for verdict in (state.quality.verdict, quality.verdict))
     if was != now:  # doubt stands on the tile; only what is bad is worth a line in the story
-        told = quality.reason if now else "the signal is no longer bad"
-        made.tell(last_us, "quality", "warning" if now else "info", f"{label}: {told}")
+        facts = {"rule": quality.rule, "reason": quality.reason} if now else {"variant": "recovered"}
+        made.tell(last_us, "quality", "warning" if now else "info", **facts)
     drift = state.learnt.monitor.drift(prior_of(forecaster, signal))
     if drift and not state.drift:
-        made.tell(last_us, "drift", "warning", f"{label}: the model fits this person less well; {drift}")
+        made.tell(last_us, "drift", "warning", reason=drift)
     return replace(state, quality=quality, drift=drift)

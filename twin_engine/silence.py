@@ -74,12 +74,11 @@ def announce(state: ChannelState, now_us: int, near: Surroundings, made: Made) -
     if shown.provenance == Provenance.QUARANTINED:
         return state  # readings do come; that they are distrusted was told when they came
     if not state.announced:
-        seconds = (now_us - state.last_us) / 1e6
-        said = "it is too unsure to show an estimate" if made.turned_withheld else "the twin shows its estimate"
-        made.tell(now_us, "gap-opened", "warning", f"{state.row.label}: no reading for {seconds:.1f} s; {said}")
+        variant = "withheld" if made.turned_withheld else ""
+        made.tell(now_us, "gap-opened", "warning", variant=variant, seconds=f"{(now_us - state.last_us) / 1e6:.1f}")
         return replace(state, announced=True)
     if made.turned_withheld:
-        made.tell(now_us, "withheld", "warning", f"{state.row.label}: too unsure for an honest value; withheld")
+        made.tell(now_us, "withheld", "warning")
     return state
 
 

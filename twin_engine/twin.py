@@ -2,27 +2,28 @@
 
 :func:`fold` takes the twin as it was and one message, and returns the twin as it is now and what was made. Time passes
 only through ticks; randomness is seeded by what is forecast; the generative model is an argument. What a channel does
-with readings and silence is in :mod:`twin_engine.channel`; here messages find their channels, and the story is told.
+with readings and silence is in :mod:`twin_engine.channel`; here messages find their channels, and then the alarms look
+at what came of it. Offline there are no alarms: a recording has nobody at the bedside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from device.signals import channel
+from twin_engine import alarm_limits, alarm_sensors
+from twin_engine.alarms import Alarms, Desk
 from twin_engine.channel import pass_time, take
 from twin_engine.channel_state import ChannelState, Surroundings, new_channel
+from twin_engine.devices import DEFAULT_FRAME_INTERVAL_US, Claims, DeviceState, Owner
 from twin_engine.messages import (
-    REVISED,
     Acted,
     Assigned,
     CommandResult,
     Event,
     Message,
     Output,
-    Provenance,
     Readings,
     Recorded,
     Refused,
@@ -30,38 +31,10 @@ from twin_engine.messages import (
     Tick,
 )
 from twin_engine.synthesise import Forecaster
+from twin_engine.told import told
 
-DEFAULT_FRAME_INTERVAL_US = 2_000_000
-_RECENT = 5  # frames over which the beat and the delay are learnt
-HEALTHY_DELAY_MS = 500
-_FRAME_INTERVAL_RANGE_MS = (100, 60_000)
 VIEW_MARGIN_S = 0.5
-MAX_CHANNELS = 64  # of one patient; what a device claims beyond is left out
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceState:
-    """What the twin knows of the patient's device."""
-
-    id: str = ""
-    source: str = ""  # sensor, recording, simulated
-    last_frame_ms: int = 0
-    intervals_ms: tuple[int, ...] = ()
-    delays_ms: tuple[int, ...] = ()  # of recent frames: engine's clock minus device's, when they came
-    unplugged: tuple[str, ...] = ()  # channels the device confirmed as unplugged
-
-    @property
-    def behind_us(self) -> int:
-        """How far the device's clock, or its way to us, lags for good: the least of the recent delays."""
-        least = min(self.delays_ms, default=0)
-        return least * 1000 if least > HEALTHY_DELAY_MS else 0
-
-    @property
-    def frame_interval_us(self) -> int:
-        """The usual time between frames: median of the recent ones."""
-        if not self.intervals_ms:
-            return DEFAULT_FRAME_INTERVAL_US
-        return sorted(self.intervals_ms)[len(self.intervals_ms) // 2] * 1000
+_RELEASED = 8  # devices remembered as released, so that what is left in their spools makes none of them speak again
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,130 +44,165 @@ class Twin:
     patient: str
     at_ticks: bool = False  # offline: every tick is a time to show; live: each channel keeps its own grid
     now_us: int = 0
-    device: DeviceState = field(default_factory=DeviceState)
+    devices: Mapping[str, DeviceState] = field(default_factory=dict)
     channels: Mapping[str, ChannelState] = field(default_factory=dict)
+    owners: Mapping[str, Owner] = field(default_factory=dict)  # of channels; one whose device was released has none
+    released: tuple[str, ...] = ()  # devices, newest last
     refused: int = 0
+    alarms: Alarms = field(default_factory=Alarms)
 
     @property
     def view_lag_s(self) -> float:
         """How far behind the engine's clock a screen must run, so that a trace never freezes before a gap shows."""
-        return (2 * self.device.frame_interval_us + self.device.behind_us) / 1e6 + VIEW_MARGIN_S
+        lags = (2 * device.frame_interval_us + device.behind_us for device in self.devices.values())
+        return max(lags, default=2 * DEFAULT_FRAME_INTERVAL_US) / 1e6 + VIEW_MARGIN_S
+
+    @property
+    def frame_interval_s(self) -> float:
+        """The usual time between frames, of the device that sends most seldom."""
+        intervals = (device.frame_interval_us for device in self.devices.values())
+        return max(intervals, default=DEFAULT_FRAME_INTERVAL_US) / 1e6
+
+    def device_of(self, name: str) -> DeviceState:
+        """The device to which a channel belongs; one of which nothing is known where it belongs to none."""
+        owner = self.owners.get(name)
+        return self.devices.get(owner.device, DeviceState()) if owner else DeviceState()
 
 
 def fold(twin: Twin, message: Message, forecaster: Forecaster) -> tuple[Twin, Output]:
     """The twin after one message, and what that made. Readings of unknown sensors are told once and left out."""
+    if isinstance(message, Tick) and message.t_us <= twin.now_us:
+        return twin, Output()  # a clock that stepped back changes nothing
+    after, made = _folded(twin, message, forecaster)
+    if after.at_ticks:
+        return after, made
+    alarms, events = _alarmed(twin, after, message, made)
+    if alarms is not twin.alarms:
+        after = replace(after, alarms=alarms)
+    return after, replace(made, events=(*made.events, *events)) if events else made
+
+
+def _folded(twin: Twin, message: Message, forecaster: Forecaster) -> tuple[Twin, Output]:
     match message:
         case Readings():
             return _readings(twin, message, forecaster)
         case Tick():
             return _tick(twin, message, forecaster)
         case Refused():
-            event = Event(message.t_ms, "refused", "alarm", message.detail)
+            facts = {"device": message.device, "reason": message.reason, "detail": message.detail}
+            variant = "forged" if message.reason == "forged" else ""
+            event = told(message.t_ms, "refused", "alarm", variant=variant, **facts)
             return replace(twin, refused=twin.refused + 1), Output(events=(event,))
         case CommandResult():
             return _command(twin, message)
         case Assigned():
-            text = f"device {message.device} now speaks for this patient"
-            event = Event(message.t_ms, "assigned", "info", text)
-            return replace(twin, device=DeviceState(id=message.device)), Output(events=(event,))
-        case Released() | Recorded() | Acted():
+            devices = {**twin.devices, message.device: DeviceState(id=message.device)}
+            released = tuple(device for device in twin.released if device != message.device)
+            event = told(message.t_ms, "assigned", "info", device=message.device)
+            return replace(twin, devices=devices, released=released), Output(events=(event,))
+        case Released():
+            return _released(twin, message)
+        case Recorded() | Acted():
             return twin, Output()
 
 
-def status(twin: Twin) -> dict[str, Any]:
-    """What the page shows besides traces; its shape is described in ARCHITECTURE.md."""
-    device = twin.device
-    return {
-        "t": twin.now_us / 1e6,
-        "patient": twin.patient,
-        "devices": {
-            device.id: {
-                "source": device.source,
-                "last_frame_s": device.last_frame_ms / 1e3,
-                "unplugged": list(device.unplugged),
-            }
-        }
-        if device.id
-        else {},
-        "view_lag_s": twin.view_lag_s,
-        "frame_interval_s": device.frame_interval_us / 1e6,
-        "refused": twin.refused,
-        "channels": {name: _channel_status(state) for name, state in twin.channels.items()},
-    }
+def _alarmed(before: Twin, after: Twin, message: Message, made: Output) -> tuple[Alarms, list[Event]]:
+    """The alarms after a message, and what people are told about them."""
+    desk = Desk(before.alarms, after.now_us)
+    match message:
+        case Readings() if message.live and message.device not in after.released:
+            alarm_limits.cross(desk, before.channels, after.channels, made)
+        case Tick():
+            alarm_sensors.look(desk, after.channels, after.owners, after.devices)
+            desk.pass_time()
+        case Refused():
+            alarm_sensors.refuse(desk, message)
+        case Released():
+            gone = [name for name, owner in before.owners.items() if owner.device == message.device]
+            alarm_sensors.release(desk, message.device, gone)
+        case Recorded():
+            alarm_limits.unwatch(desk, message.limits)
+        case Acted():
+            desk.act(message)
+        case _:
+            pass
+    return desk.alarms, desk.events
 
 
 def _readings(twin: Twin, message: Readings, forecaster: Forecaster) -> tuple[Twin, Output]:
     """Each channel takes its readings; the device's beat is learnt from live frames."""
     channels = dict(twin.channels)
     outputs = list[Output]()
-    for block in message.channels:
-        if channel(block.channel) is None or (block.channel not in channels and len(channels) >= MAX_CHANNELS):
-            continue
+    is_gone = message.device in twin.released
+    live = message.live and not is_gone
+    claims = Claims(message, live, twin.devices, twin.owners, is_gone)
+    claims.settle(channels)
+    device = twin.devices.get(message.device, DeviceState())
+    for block in claims.taken:
         before = channels.get(block.channel) or new_channel(block.channel, forecaster)
-        near = surroundings(twin, channels, forecaster)
-        after, made = take(before, block.times_us, block.values, near, message.live)
+        near = surroundings(twin, channels, forecaster, device)
+        after, made = take(before, block.times_us, block.values, near, live)
         channels[block.channel] = after
         outputs.append(made)
-    unknown = [b.channel for b in message.channels if channel(b.channel) is None]
-    if unknown and twin.device.last_frame_ms == 0:
-        text = f"device {message.device} sends {', '.join(unknown)}, of which no signal row is known; not shown"
-        outputs.append(Output(events=(Event(message.frame_ms, "device", "warning", text),)))
-    device = _heard(twin.device, message, twin.now_us) if message.live and not twin.at_ticks else twin.device
-    return replace(twin, channels=channels, device=device), joined(outputs)
+    outputs.append(Output(events=tuple(claims.events)))
+    devices = twin.devices
+    if live and not twin.at_ticks:
+        heard = replace(device, left_out=claims.left_out).heard(message, twin.now_us)
+        devices = {**devices, message.device: heard}
+    return replace(twin, channels=channels, devices=devices, owners=claims.owners), joined(outputs)
 
 
 def _tick(twin: Twin, message: Tick, forecaster: Forecaster) -> tuple[Twin, Output]:
-    """Time passes for every channel. A clock that stepped back changes nothing."""
-    if message.t_us <= twin.now_us:
-        return twin, Output()
+    """Time passes for every channel that belongs to a device: where nobody measures, nothing is made up."""
     channels = dict(twin.channels)
     outputs = list[Output]()
-    late_us = twin.device.behind_us
-    for name, state in twin.channels.items():
-        channels[name], made = pass_time(state, message.t_us - late_us, surroundings(twin, channels, forecaster))
+    for name in [name for name in twin.channels if name in twin.owners]:
+        device = twin.device_of(name)
+        near = surroundings(twin, channels, forecaster, device)
+        channels[name], made = pass_time(twin.channels[name], message.t_us - device.behind_us, near)
         outputs.append(made)
     return replace(twin, now_us=message.t_us, channels=channels), joined(outputs)
 
 
+def _released(twin: Twin, message: Released) -> tuple[Twin, Output]:
+    """The device speaks for this patient no more. Its channels rest, with what was learnt, until another claims them."""
+    devices = {name: device for name, device in twin.devices.items() if name != message.device}
+    owners = {name: owner for name, owner in twin.owners.items() if owner.device != message.device}
+    released = (*(name for name in twin.released if name != message.device), message.device)[-_RELEASED:]
+    event = told(message.t_ms, "released", "info", device=message.device)
+    return replace(twin, devices=devices, owners=owners, released=released), Output(events=(event,))
+
+
 def _command(twin: Twin, message: CommandResult) -> tuple[Twin, Output]:
-    """What the device answered becomes part of the story, and of what is known about it."""
-    device = twin.device
-    touched = message.payload.get("channels")
-    if message.name == "sensor" and message.status == 200 and isinstance(touched, list):
-        names = {str(name) for name in touched}
-        off = set(device.unplugged) - names if message.payload.get("connected") else set(device.unplugged) | names
-        device = replace(device, unplugged=tuple(sorted(off)))
-    obeyed = message.status == 200
-    event = Event(message.t_ms, "command", "info" if obeyed else "warning", _answer_text(message))
-    return replace(twin, device=device), Output(events=(event,))
+    """What a device answered becomes part of the story, and of what is known about it."""
+    devices = dict(twin.devices)
+    if message.device in devices:
+        devices[message.device] = devices[message.device].obeyed(message)
+    severity = "info" if message.status == 200 else "warning"
+    event = told(message.t_ms, "command", severity, **_answer(message))
+    return replace(twin, devices=devices), Output(events=(event,))
 
 
-def _answer_text(message: CommandResult) -> str:
+def _answer(message: CommandResult) -> dict[str, str]:
+    """The facts of a device's answer. `channels` are the ids of `names`, for pages in other languages."""
+    facts = {"device": message.device, "command": message.name, "status": str(message.status)}
     if message.status != 200:
-        return f"{message.device} did not carry out '{message.name}' (status {message.status}); nothing changed"
-    if message.name == "sensor":
-        touched = message.payload.get("channels")
-        labels = [row.label for name in (touched if isinstance(touched, list) else []) if (row := channel(str(name)))]
-        state = "plugged in" if message.payload.get("connected") else "unplugged"
-        return f"{message.device} confirms: {', '.join(labels) or 'no such sensor'} {state}"
-    return f"{message.device} confirms: {message.name}"
+        return facts | {"variant": "failed"}
+    if message.name != "sensor":
+        return facts
+    touched = message.payload.get("channels")
+    rows = [row for name in (touched if isinstance(touched, list) else []) if (row := channel(str(name)))]
+    names = ", ".join(row.label for row in rows) or "no such sensor"
+    variant = "plugged" if message.payload.get("connected") else "unplugged"
+    return facts | {"variant": variant, "names": names, "channels": ",".join(row.id for row in rows)}
 
 
-def _heard(device: DeviceState, message: Readings, now_us: int) -> DeviceState:
-    """The device's own state after a live frame."""
-    low, high = _FRAME_INTERVAL_RANGE_MS
-    step = message.frame_ms - device.last_frame_ms
-    intervals = device.intervals_ms
-    if device.last_frame_ms and low <= step <= high and message.channels:  # an empty frame is a sign of life, no beat
-        intervals = (*intervals, step)[-_RECENT:]
-    delays = (*device.delays_ms, max(0, now_us // 1000 - message.frame_ms))[-_RECENT:]
-    newest = max(device.last_frame_ms, message.frame_ms)
-    return DeviceState(message.device, message.source, newest, intervals, delays, device.unplugged)
-
-
-def surroundings(twin: Twin, channels: Mapping[str, ChannelState], forecaster: Forecaster) -> Surroundings:
+def surroundings(
+    twin: Twin, channels: Mapping[str, ChannelState], forecaster: Forecaster, device: DeviceState | None = None
+) -> Surroundings:
+    """What a channel of `device` may know besides itself."""
     others = {name: state.window for name, state in channels.items()}
-    interval = 0 if twin.at_ticks else twin.device.frame_interval_us
+    interval = 0 if twin.at_ticks else (device or DeviceState()).frame_interval_us
     return Surroundings(twin.patient, forecaster, others, interval, twin.at_ticks)
 
 
@@ -204,39 +212,3 @@ def joined(outputs: list[Output]) -> Output:
         tuple(s for made in outputs for s in made.revisions),
         tuple(e for made in outputs for e in made.events),
     )
-
-
-def _channel_status(state: ChannelState) -> dict[str, Any]:
-    row, shown = state.row, state.shown
-    facts: dict[str, Any] = {
-        "label": row.label,
-        "signal": row.signal.id,
-        "unit": row.signal.unit,
-        "kind": str(row.signal.kind),
-        "region": row.region,
-        "resolution": row.signal.resolution,
-        "period_s": state.period_us / 1e6,
-        "learning": state.learnt.calibration.learning,
-        "scored": state.learnt.calibration.scored,
-        "coverage": state.learnt.monitor.coverage,
-        "drift": state.drift,
-        "quality": {"verdict": state.quality.verdict, "reason": state.quality.reason},
-        "last_reading_s": None if state.last_us is None else state.last_us / 1e6,
-        "provenance": "none",
-    }
-    if shown is not None:
-        facts |= {
-            "provenance": Provenance(shown.provenance & ~REVISED).name.lower(),
-            "method": shown.method,
-            "value": _finite(shown.value),
-            "lower": _finite(shown.lower),
-            "upper": _finite(shown.upper),
-            "confidence": shown.confidence,
-            "since_s": shown.since_us / 1e6,
-        }
-    return facts
-
-
-def _finite(value: float) -> float | None:
-    """JSON knows no NaN."""
-    return value if value == value else None

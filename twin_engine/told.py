@@ -1,0 +1,108 @@
+"""What the twin says, in English: one sentence a kind of event or alarm, and the facts that it is filled from.
+
+An event's text is its sentence filled with its facts, so that a page has every fact that it needs to say the same in
+another language (``web/words/*/events.json`` has the same keys: ``event.<kind>`` or ``event.<kind>.<variant>``, and
+``alarm.<kind>`` alike). ``{label}`` is the channel's name, which a page fills by itself where it knows the channel.
+Numbers are ready strings, their unit is a fact of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twin_engine.messages import Event
+
+SENTENCES: dict[str, str] = {
+    "event.gap-opened": "{label}: no reading for {seconds} s; the twin shows its estimate",
+    "event.gap-opened.withheld": "{label}: no reading for {seconds} s; it is too unsure to show an estimate",
+    "event.gap-closed": "{label}: measured again after {seconds} s; revised",
+    "event.withheld": "{label}: too unsure for an honest value; withheld",
+    "event.quarantined": "{label}: {value} {unit} is outside {low} to {high}; shown as it came, marked as distrusted",
+    "event.quality": "{label}: {reason}",
+    "event.quality.recovered": "{label}: the signal is no longer bad",
+    "event.drift": "{label}: the model fits this person less well; {reason}",
+    "event.refused": "Refused a message of {device} ({reason}): {detail}",
+    "event.refused.forged": "Refused a forged message in the name of {device}: its seal does not match. "
+    "No value was taken from it.",
+    "event.device": "device {device} sends {names}, of which no signal row is known; not shown",
+    "event.device.claimed": "device {device} sends {label}, which {owner} measures already; left out",
+    "event.assigned": "device {device} now speaks for this patient",
+    "event.released": "device {device} no longer speaks for this patient",
+    "event.command": "{device} confirms: {command}",
+    "event.command.plugged": "{device} confirms: {names} plugged in",
+    "event.command.unplugged": "{device} confirms: {names} unplugged",
+    "event.command.failed": "{device} did not carry out '{command}' (status {status}); nothing changed",
+    "event.alarm-raised.limit-high": "{label} high: {value} {unit}, limit {limit} {unit}",
+    "event.alarm-raised.limit-low": "{label} low: {value} {unit}, limit {limit} {unit}",
+    "event.alarm-raised.limit-high.bad": "{label} high: {value} {unit}, limit {limit} {unit}; bad signal: {quality}",
+    "event.alarm-raised.limit-low.bad": "{label} low: {value} {unit}, limit {limit} {unit}; bad signal: {quality}",
+    "event.alarm-raised.silent": "{label}: sensor silent",
+    "event.alarm-raised.silent.device": "{device} is silent: none of its sensors speaks",
+    "event.alarm-raised.withheld": "{label}: sensor silent, no honest value",
+    "event.alarm-raised.withheld.device": "{device} is silent: none of its sensors speaks, no honest value",
+    "event.alarm-raised.distrusted": "{label}: readings distrusted, {value} {unit} is outside {low} to {high}",
+    "event.alarm-raised.bad-signal": "{label}: bad signal, {quality}",
+    "event.alarm-raised.refused": "a message of {device} was refused ({reason})",
+    "event.alarm-over.limit-high": "{label} measured within its limits again: {now} {unit}",
+    "event.alarm-over.limit-low": "{label} measured within its limits again: {now} {unit}",
+    "event.alarm-over.limit-high.latched": "{label} measured within its limits again: {now} {unit}; "
+    "the alarm stays until somebody acknowledges it",
+    "event.alarm-over.limit-low.latched": "{label} measured within its limits again: {now} {unit}; "
+    "the alarm stays until somebody acknowledges it",
+    "event.alarm-over.unwatched": "{label}: its limit was switched off or taken away; the alarm ends",
+    "event.alarm-over.released": "{label}: {device} no longer speaks for this patient; nobody watches its limits now",
+    "event.alarm-over.silent": "{label}: measured again",
+    "event.alarm-over.silent.device": "{device} speaks again",
+    "event.alarm-over.distrusted": "{label}: readings trusted again",
+    "event.alarm-over.bad-signal": "{label}: signal no longer bad",
+    "event.alarm-acknowledged.limit-high": "{who} acknowledged: {label} high",
+    "event.alarm-acknowledged.limit-low": "{who} acknowledged: {label} low",
+    "event.alarm-acknowledged.silent": "{who} acknowledged: {label} silent",
+    "event.alarm-acknowledged.silent.device": "{who} acknowledged: {device} silent",
+    "event.alarm-acknowledged.distrusted": "{who} acknowledged: {label} distrusted",
+    "event.alarm-acknowledged.bad-signal": "{who} acknowledged: {label} bad signal",
+    "event.alarm-acknowledged.refused": "{who} acknowledged: refused messages ({count})",
+    "event.audio-paused": "{who} paused the alarm sound for {seconds} s",
+    "event.audio-resumed": "{who} switched the alarm sound on again",
+    "event.audio-resumed.ended": "the pause of the alarm sound is over",
+    "event.audio-resumed.broken": "a new alarm of high priority ended the pause of the alarm sound",
+    "event.act-refused": "{who} asked for '{act}', which can't be done to an alarm; nothing changed",
+    "event.act-refused.alarm": "{who} acknowledged an alarm that is not there any more; nothing changed",
+    "event.act-refused.seconds": "{who} asked for a pause of other than {least} to {most} s; nothing changed",
+    "alarm.limit-high": "{label} high: {value} {unit}, limit {limit} {unit}",
+    "alarm.limit-low": "{label} low: {value} {unit}, limit {limit} {unit}",
+    "alarm.limit-high.bad": "{label} high: {value} {unit}, limit {limit} {unit}; bad signal: {quality}",
+    "alarm.limit-low.bad": "{label} low: {value} {unit}, limit {limit} {unit}; bad signal: {quality}",
+    "alarm.limit-high.unmeasured": "{label} high when last measured: {value} {unit}, limit {limit} {unit}",
+    "alarm.limit-low.unmeasured": "{label} low when last measured: {value} {unit}, limit {limit} {unit}",
+    "alarm.limit-high.over": "{label} was high: {value} {unit}, limit {limit} {unit}",
+    "alarm.limit-low.over": "{label} was low: {value} {unit}, limit {limit} {unit}",
+    "alarm.silent": "{label}: sensor silent. The shown value is synthesised.",
+    "alarm.silent.device": "{device} is silent: none of its sensors speaks. Shown values are synthesised.",
+    "alarm.withheld": "{label}: sensor silent. No honest value: withheld.",
+    "alarm.withheld.device": "{device} is silent: none of its sensors speaks. No honest values: withheld.",
+    "alarm.distrusted": "{label}: readings distrusted, {value} {unit} is outside {low} to {high}. "
+    "The raw value is shown in amber.",
+    "alarm.bad-signal": "{label}: bad signal, {quality}",
+    "alarm.refused": "A message of {device} was refused ({reason}). No value was taken from it.",
+    "alarm.refused.many": "{count} messages were refused, the last of {device} ({reason}). "
+    "No value was taken from them.",
+}
+
+
+def sentence(key: str, facts: Mapping[str, str]) -> str:
+    """The English text of `key`, such as ``event.gap-opened``, or of its variant where the facts name one."""
+    variant = facts.get("variant")
+    return SENTENCES[f"{key}.{variant}" if variant else key].format(**facts)
+
+
+def told(t_ms: int, kind: str, severity: str, channel: str = "", label: str = "", who: str = "", **facts: str) -> Event:
+    """An event with its sentence and the facts of that. `label` names the channel, for who knows no better word."""
+    facts |= {name: text for name, text in (("who", who), ("label", label)) if text}
+    facts = {name: text for name, text in facts.items() if name != "variant" or text}
+    return Event(t_ms, kind, severity, sentence(f"event.{kind}", facts), channel, who, facts)
+
+
+def number(value: float) -> str:
+    """A measured number as the text has it."""
+    return f"{value:g}"
