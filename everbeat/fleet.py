@@ -23,7 +23,8 @@ from everbeat.settings import Settings
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LAST_WAIT_S = 1.0, 30.0
-_STAGGER_S = 0.13  # devices of a ward don't start at the same moment, and don't send at the same moment
+_FRAME_S = 2.0  # devices of a ward don't send at the same moment: starts are spread over a frame's time
+_GOLDEN = 0.618  # its multiples fall evenly between 0 and 1, however many they are
 Run = Callable[["Member", asyncio.Event], Awaitable[object]]
 
 
@@ -63,7 +64,7 @@ def read_fleet(path: Path) -> tuple[Member, ...]:
 
 async def run_fleet(members: Sequence[Member], run: Run, stop: asyncio.Event) -> None:
     """Runs every device until `stop` is set and each has drained."""
-    await asyncio.gather(*(_keep(member, run, stop, i * _STAGGER_S) for i, member in enumerate(members)))
+    await asyncio.gather(*(_keep(member, run, stop, i * _GOLDEN % 1 * _FRAME_S) for i, member in enumerate(members)))
 
 
 def runner(settings: Settings, drain_s: float) -> Run:

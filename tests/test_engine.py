@@ -31,6 +31,7 @@ pytestmark = pytest.mark.redis
 def ward(redis_server: tuple[RedisFiles, object], tmp_path: Path, generator: Generator) -> Iterator[Ward]:
     made = Ward(redis_server[0], tmp_path, generator)
     yield made
+    made.close()
 
 
 def test_a_sealed_frame_becomes_measured_samples_in_the_twin_stream_and_a_receipt(ward: Ward) -> None:
@@ -157,6 +158,27 @@ def test_an_engine_that_was_killed_is_followed_by_one_that_repeats_and_doubles_n
     leaves = ward.store().leaf_hashes()
     assert len(leaves) == counts["frames"] == 10
     assert len(set(leaves)) == 10
+
+
+def test_a_backlog_that_takes_too_long_for_one_round_is_committed_in_parts_and_counts_once(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from twin_engine import pipeline
+    from twin_engine.store.shard import ShardStore
+
+    monkeypatch.setattr(pipeline, "ROUND_S", 0.0)
+    commits = list[str]()
+    commit = ShardStore.commit
+    monkeypatch.setattr(ShardStore, "commit", lambda store, work: (commits.append(work.cursor), commit(store, work)))
+    first = ward.engine()
+    ward.connect_device()
+    first.set()
+    ward.threads[-1].join(10)
+    ward.send(*[ward.frame(8) for _ in range(6)])
+    ward.engine()
+    assert ward.wait_for("stored", 48)["stored"] == 48
+    assert len(set(commits)) >= 6
+    assert any(entry.status and entry.status["t"] for entry in ward.feed.recent(PATIENT, 60))
 
 
 def test_an_owner_whose_token_is_old_writes_nothing(ward: Ward) -> None:

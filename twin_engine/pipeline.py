@@ -57,6 +57,7 @@ TICK_MS = 250
 STATUS_MS = 1000
 RENEW_MS = 1500
 TRIM_MS = 60_000
+ROUND_S = 1.0  # well below the lease, so that an engine with a long backlog keeps its shard and its viewers
 _FULL_READ = 500
 _MAX_KIND = 20  # characters of what somebody wanted that are told
 
@@ -147,22 +148,29 @@ class Engine:
         began_s = self._steady_s()
         work = Commit(self._cursor, self._tick_us)
         stories: dict[str, _Story] = {}
-        for read in records:
-            if read.is_act:
-                self._act(read, work, stories)
-                self._acts = work.acts = read.id
-            else:
-                self._record(read, work, stories)
-                self._cursor = work.cursor = read.id
+        taken = self._take_in(records, began_s, work, stories)
         now_ms = self._clock_ms()
         self._rehearse(stories)
-        if self._is_due("tick", TICK_MS) and len(records) < _FULL_READ:
+        if self._is_due("tick", TICK_MS) and taken == len(records) < _FULL_READ:  # what waits is not silence
             self._tick(now_ms, work, stories)
         self._commit(work, stories, now_ms, bool(records))
         if records or stories:
             now_s = self._steady_s()
             if line := self._pace.note(now_s - began_s, now_s):
                 log.info("shard %s: %s", self._store.shard, line)
+
+    def _take_in(self, records: list[Read], began_s: float, work: Commit, stories: dict[str, _Story]) -> int:
+        """How many records this round took: what would take too long is read again, after a commit and a renewal."""
+        for count, read in enumerate(records, 1):
+            if read.is_act:
+                self._act(read, work, stories)
+                self._acts = work.acts = read.id
+            else:
+                self._record(read, work, stories)
+                self._cursor = work.cursor = read.id
+            if self._steady_s() - began_s > ROUND_S:
+                return count
+        return len(records)
 
     def _chores(self) -> None:
         """What is done now and then."""

@@ -62,12 +62,12 @@ def read_cards(client: Client, vault: Vault) -> list[PatientCard]:
     """All patients' cards, by bed."""
     with translated():
         ids = sorted(member.decode() for member in client.smembers(keys.PATIENTS))
-        sealed = [client.get(keys.patient(patient)) for patient in ids]
-    cards = [
-        open_card(vault, patient, blob)
-        for patient, blob in zip(ids, sealed, strict=True)
-        if blob is not None and vault.has(patient)
-    ]
+        batch = client.pipeline(transaction=False)  # one round trip, however many patients
+        for patient in ids:
+            batch.get(keys.patient(patient)).exists(keys.data_key(patient))
+        found = batch.execute()
+    rows = zip(ids, found[::2], found[1::2], strict=True)
+    cards = [open_card(vault, patient, blob) for patient, blob, has_key in rows if blob is not None and has_key]
     return sorted(cards, key=lambda card: card.bed)
 
 

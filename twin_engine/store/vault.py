@@ -26,11 +26,6 @@ class Vault:
             self.client.set(keys.data_key(patient), wrapped, nx=True)
         return self.cipher(patient)
 
-    def has(self, patient: str) -> bool:
-        """Whether there is a key; none for a patient who was erased."""
-        with translated():
-            return bool(self.client.exists(keys.data_key(patient)))
-
     def cipher(self, patient: str) -> PatientCipher:
         """The patient's cipher. Raises StoreCorrupt where there is none (an erased patient)."""
         if patient not in self._ciphers:
