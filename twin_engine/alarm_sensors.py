@@ -65,9 +65,8 @@ def look(
 def _fade(desk: Desk, alarm: Alarm, gone_us: int, found: Mapping[str, _Condition], owners: Mapping[str, Owner]) -> None:
     """An alarm whose condition does not hold: over after its time, or replaced by silence, which tells itself."""
     owner = owners.get(alarm.channel)
-    if owner is None and alarm.channel:
-        desk.remove(alarm)
-    elif owner is not None and {place("silent", alarm.channel), place("silent", "", owner.device)} & found.keys():
+    silences = {place("silent", alarm.channel), place("silent", "", owner.device)} if owner else set[str]()
+    if silences & found.keys():
         desk.remove(alarm)
     elif gone_us >= _DELAYS_S[alarm.kind][1] * 1e6:
         desk.end(alarm, desk.now_us)

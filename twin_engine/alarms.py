@@ -1,7 +1,7 @@
 """The alarms of one twin: what stands, who has acknowledged it, and whether their sound is paused. A value.
 
-Priorities and behaviour after IEC 60601-1-8: 3 high, 2 medium, 1 low. An alarm of a limit latches: when its condition is
-over, it stays until somebody has acknowledged it. A technical alarm goes with its condition, but for refused messages.
+Priorities and behaviour after IEC 60601-1-8: 3 high, 2 medium, 1 low. An alarm of a limit latches: when its condition
+is over, it stays until somebody has acknowledged it. A technical one goes with its condition, but for refused messages.
 Whoever raises one is elsewhere: limits in :mod:`twin_engine.alarm_limits`, sensors in :mod:`twin_engine.alarm_sensors`.
 
 Bounded by its form: of one kind and channel there is at most one alarm that stands and one that has latched.
@@ -122,7 +122,7 @@ class Desk:
             self._sound("broken")
 
     def end(self, alarm: Alarm, t_us: int, variant: str = "", latch: bool | None = None, **facts: str) -> None:
-        """Its condition is over at `t_us`: it goes, or stays until acknowledged. `variant` says why, if not measured."""
+        """Its condition is over at `t_us`: it goes, or latches. `variant` says why, if not for a measurement."""
         latched = (alarm.latches if latch is None else latch) and alarm.acked_us is None
         if latched:
             self.put(replace(alarm, over_us=t_us))

@@ -12,7 +12,7 @@ from twin_engine.twin import Twin
 
 
 def status(twin: Twin) -> dict[str, Any]:
-    """The twin as it is now, its shape is described in ARCHITECTURE.md. Channels that belong to no device are left out."""
+    """The twin as it is now (ARCHITECTURE.md describes the shape), without channels that belong to no device."""
     return {
         "t": twin.now_us / 1e6,
         "patient": twin.patient,

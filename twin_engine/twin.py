@@ -108,7 +108,10 @@ def _folded(twin: Twin, message: Message, forecaster: Forecaster) -> tuple[Twin,
 
 def _alarmed(before: Twin, after: Twin, message: Message, made: Output) -> tuple[Alarms, list[Event]]:
     """The alarms after a message, and what people are told about them."""
-    desk = Desk(before.alarms, after.now_us)
+    now_us = after.now_us if before.devices else 0  # no time passes for a patient without a device
+    if not isinstance(message, Readings | Tick):
+        now_us = now_us or message.t_ms * 1000
+    desk = Desk(before.alarms, now_us)
     match message:
         case Readings() if message.live and message.device not in after.released:
             alarm_limits.cross(desk, before.channels, after.channels, made)
@@ -165,7 +168,7 @@ def _tick(twin: Twin, message: Tick, forecaster: Forecaster) -> tuple[Twin, Outp
 
 
 def _released(twin: Twin, message: Released) -> tuple[Twin, Output]:
-    """The device speaks for this patient no more. Its channels rest, with what was learnt, until another claims them."""
+    """The device speaks for this patient no more. Its channels rest and keep what was learnt until one claims them."""
     devices = {name: device for name, device in twin.devices.items() if name != message.device}
     owners = {name: owner for name, owner in twin.owners.items() if owner.device != message.device}
     released = (*(name for name in twin.released if name != message.device), message.device)[-_RELEASED:]

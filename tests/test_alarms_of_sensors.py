@@ -1,0 +1,147 @@
+"""Technical alarms: silence of a sensor or a device, distrust, a bad signal, refusals; and what a release ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.alarm_kit import GSR, HR, NURSE, SPO2, Bed, at, readings
+from twin_engine.messages import Assigned, ChannelReadings, Readings, Recorded, Refused, Released, Tick
+from twin_engine.model import Generator
+from twin_engine.registry import DEFAULT_LIMITS, Limits
+
+
+@pytest.fixture
+def bed(generator: Generator) -> Bed:
+    made = Bed(generator)
+    made.tell(Assigned("dev", "p1", at(0) // 1000))
+    made.live(20)
+    return made
+
+
+def test_a_silent_sensor_of_a_watched_signal_is_an_alarm_of_medium_priority_and_goes_when_it_speaks(bed: Bed) -> None:
+    bed.live(8, hr_bpm=None)
+    assert (bed.only["kind"], bed.only["channel"], bed.only["priority"]) == ("silent", HR, 2)
+    assert bed.only["text"] == "Heart rate: sensor silent. The shown value is synthesised."
+    assert len(bed.said("gap-opened")) == len(bed.said("alarm-raised")) == 1
+    bed.live(2)
+    assert bed.alarms == [], "a technical alarm does not latch"
+    assert [e.text for e in bed.said("alarm-over")] == ["Heart rate: measured again"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "priority"),
+    [({}, 1), ({GSR: Limits(0.1, None)}, 2), ({GSR: Limits(0.1, None, on=False)}, 1)],
+)
+def test_silence_weighs_as_much_as_somebody_relies_on_the_signal(
+    bed: Bed, limits: dict[str, Limits], priority: int
+) -> None:
+    bed.tell(Recorded(limits, 1))
+    bed.live(8, gsr_uS=None)
+    assert [(a["kind"], a["priority"]) for a in bed.alarms] == [("silent", priority)]
+
+
+def test_when_nothing_honest_can_be_shown_the_same_alarm_says_so(bed: Bed) -> None:
+    bed.live(8, gsr_uS=None)
+    before = bed.only
+    bed.act("ack", alarm=before["id"])
+    bed.live(300, gsr_uS=None)
+    assert bed.said("withheld", GSR)
+    assert (bed.only["kind"], bed.only["id"], bed.only["acked_by"]) == ("withheld", before["id"], NURSE)
+    assert bed.only["text"] == "Skin conductance: sensor silent. No honest value: withheld."
+    bed.live(2)
+    assert bed.alarms == []
+
+
+def test_a_device_that_sends_no_more_is_one_alarm_and_not_one_a_sensor(bed: Bed) -> None:
+    bed.wait(10)
+    assert (bed.only["kind"], bed.only["channel"], bed.only["priority"]) == ("silent", "", 2)
+    assert bed.only["text"] == "dev is silent: none of its sensors speaks. Shown values are synthesised."
+    assert len(bed.said("alarm-raised")) == 1
+    bed.live(2, hr_bpm=None)
+    assert [(a["kind"], a["channel"]) for a in bed.alarms] == [("silent", HR)], "what is still silent has its own"
+    assert [e.text for e in bed.said("alarm-over")] == ["dev speaks again"]
+
+
+def test_a_device_whose_sensors_all_fall_silent_is_one_alarm_even_while_it_sends(bed: Bed) -> None:
+    for _ in range(4):
+        bed.tell(Readings("dev", (), at(bed.now_s + 2) // 1000))
+        bed.wait(2)
+    assert [(a["kind"], a["channel"], a["facts"].get("device")) for a in bed.alarms] == [("silent", "", "dev")]
+    assert not bed.said("alarm-over"), "the sensors' own alarms were replaced, none of them was measured again"
+
+
+def test_a_loose_contact_is_one_alarm_that_does_not_flutter(bed: Bed) -> None:
+    for _ in range(10):
+        bed.live(2, hr_bpm=0.0)
+        bed.live(2)
+    assert [a["kind"] for a in bed.alarms] == ["distrusted"]
+    assert len(bed.said("alarm-raised")) == 1
+    bed.live(8)
+    assert bed.alarms == []
+    assert [e.text for e in bed.said("alarm-over")] == ["Heart rate: readings trusted again"]
+
+
+def test_a_distrusted_sensor_that_then_falls_silent_is_one_alarm_of_its_silence(bed: Bed) -> None:
+    bed.live(6, hr_bpm=0.0)
+    assert bed.only["kind"] == "distrusted"
+    bed.live(20, hr_bpm=None)
+    assert [a["kind"] for a in bed.alarms] == ["silent"]
+    assert len(bed.said("alarm-raised")) == 1
+
+
+def test_a_bad_signal_is_an_alarm_of_low_priority_after_ten_seconds(bed: Bed) -> None:
+    first = None
+    for second in range(20, 90, 2):
+        off = second < 60
+        values = 0.001 + 0.001 * np.arange(8) % 0.003 if off else np.full(8, 4.0) + 0.01 * np.arange(8)
+        times = np.round(at(second) + np.arange(8) * 0.25e6).astype(np.int64)
+        bed.tell(Readings("dev", (ChannelReadings(GSR, times, values),), at(second + 2) // 1000))
+        bed.now_s = second
+        bed.tell(readings(second, {HR: [72.0] * 2, SPO2: [97.0] * 2}))
+        bed.wait(2)
+        first = first or (bed.twin.channels[GSR].quality.verdict == "bad" and second)
+        if bed.alarms:
+            assert first
+            assert second - first >= 10
+            assert (bed.only["kind"], bed.only["priority"]) == ("bad-signal", 1)
+    assert len(bed.said("alarm-raised", GSR)) == 1
+    assert bed.alarms == [] or bed.twin.channels[GSR].quality.verdict == "bad"
+
+
+def test_refused_messages_are_one_alarm_that_counts_and_stays_until_acknowledged(bed: Bed) -> None:
+    for second in range(3):
+        bed.tell(Refused("dev", "forged", "expected a true seal", at(20 + second) // 1000))
+    assert (bed.only["kind"], bed.only["priority"], bed.only["facts"]["count"]) == ("refused", 2, "3")
+    assert bed.only["text"].startswith("3 messages were refused, the last of dev (forged).")
+    assert len(bed.said("alarm-raised")) == 1
+    bed.live(60)
+    bed.act("ack", alarm=bed.only["id"])
+    assert bed.alarms == []
+    bed.tell(Refused("dev", "malformed", "expected a frame", at(90) // 1000))
+    assert bed.only["facts"]["count"] == "1"
+
+
+def test_when_a_device_is_released_technical_alarms_go_and_those_of_limits_latch(bed: Bed) -> None:
+    bed.live(8, hr_bpm=130.0, gsr_uS=None)
+    assert {a["kind"] for a in bed.alarms} == {"limit-high", "silent"}
+    bed.tell(Released("dev", at(28) // 1000))
+    assert (bed.only["kind"], bed.only["over_s"] is not None) == ("limit-high", True)
+    assert [e.text for e in bed.said("released")] == ["device dev no longer speaks for this patient"]
+    bed.wait(30)
+    assert len(bed.alarms) == 1, "nobody is monitored, so nobody is silent"
+    bed.act("ack", alarm="all")
+    assert bed.alarms == []
+
+
+def test_a_clinicians_limits_make_a_signal_watched_that_is_not_by_default(bed: Bed) -> None:
+    bed.tell(Recorded({**DEFAULT_LIMITS, GSR: Limits(None, 3.0, None, None, 0.0)}, 1))
+    bed.live(2)
+    assert [(a["kind"], a["channel"]) for a in bed.alarms] == [("limit-high", GSR)]
+
+
+def test_what_the_line_holds_up_for_a_moment_is_no_silence(bed: Bed) -> None:
+    for start in range(20, 60, 2):
+        bed.tell(Tick(at(start + 3.5)))
+        bed.tell(readings(start, {HR: [72.0] * 2, SPO2: [97.0] * 2, GSR: [4.0] * 8}))
+    assert not bed.said("alarm-raised")
