@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 
-def test_the_pure_parts_of_the_room_do_what_they_say() -> None:
+@pytest.mark.parametrize("suite", ["room_logic.mjs", "traces_logic.mjs"])
+def test_the_pure_parts_of_the_room_do_what_they_say(suite: str) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node to run the room's JavaScript")
-    suite = Path(__file__).with_name("room_logic.mjs")
-    done = subprocess.run([node, "--test", str(suite)], capture_output=True, text=True, timeout=60, check=False)
+    path = Path(__file__).with_name(suite)
+    done = subprocess.run([node, "--test", str(path)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

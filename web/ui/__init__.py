@@ -48,13 +48,13 @@ class PatientTwin(_Base):
 
 
 class WaveMonitor(_Base):
-    """Traces of all channels. `seconds`: how much one sweep shows."""
+    """Traces of all channels, at speeds and gains that the viewer sets."""
 
     _type = "WaveMonitor"
-    _prop_names: ClassVar[list[str]] = ["id", "seconds"]
+    _prop_names: ClassVar[list[str]] = ["id"]
 
-    def __init__(self, id: str, seconds: float = 20) -> None:
-        super().__init__(id=id, seconds=seconds)
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
 
 
 class VitalTile(_Base):

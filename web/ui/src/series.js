@@ -1,8 +1,9 @@
-// The samples of one channel that a screen keeps: the newest KEEP_S seconds, in order of time, in typed arrays.
+// The samples of one channel that a screen keeps: the newest keepS seconds, in order of time, in typed arrays.
 // Appending is the common case. A block that reaches back in time (a revision, a snapshot after a dropped message)
 // replaces what lay between its first and its last time: in the view, never in the record.
 
 export const KEEP_S = 180;
+export const SLOW_KEEP_S = 640; // at 0.625 mm/s a wide screen is as long
 const SAME_S = 0.0005; // two times closer than this are the same sample (device clocks count whole ms)
 const COLUMNS = [
   ['t', Float64Array], ['value', Float32Array], ['lower', Float32Array], ['upper', Float32Array],
@@ -14,6 +15,7 @@ export class Series {
   constructor(channel, period = 0) {
     this.channel = channel;
     this.period = period;
+    this.keepS = KEEP_S; // a screen that sweeps slowly asks for more
     this.version = 0; // grows with every change
     this.n = 0;
     this.size = 1024;
@@ -49,6 +51,14 @@ export class Series {
     return low - 1;
   }
 
+  /** A copy of the samples since `from` (Unix s), which no later message changes. */
+  copy(from) {
+    const first = Math.max(0, this.indexAt(from));
+    const copy = new Series(this.channel, this.period);
+    for (const [name] of COLUMNS) copy[name] = this[name].slice(first, this.n);
+    return Object.assign(copy, {n: this.n - first, size: Math.max(1, this.n - first), version: this.version});
+  }
+
   #splice(block) {
     const from = this.indexAt(block.t[0] - SAME_S) + 1;
     const to = this.indexAt(block.t[block.t.length - 1] + SAME_S) + 1;
@@ -78,7 +88,7 @@ export class Series {
 
   /** Forget what is older than KEEP_S, in large steps so that it costs nothing on average. */
   #trim() {
-    const old = this.indexAt(this.last - KEEP_S) + 1;
+    const old = this.indexAt(this.last - this.keepS) + 1;
     if (old < this.n / 4 || old < 256) return;
     for (const [name] of COLUMNS) this[name].copyWithin(0, old, this.n);
     this.n -= old;

@@ -10,7 +10,7 @@ import {bodyWords, lookOf, orderChannels, organRate, sampleAt} from './view.js';
 import {KIND, decode} from './wire.js';
 
 const TICK_MS = 250;
-const PAUSE_S = 1.5; // without a word for this long the view stands, so that it does not outrun the samples it has
+const PAUSE_S = 1.5; // without a word for this long the view goes on only as far as it has samples
 const STALE_S = 3; // without a word from the server for this long the page says so; the engine speaks every second
 const RETRY_MS = 2000;
 const LINGER_MS = 300;
@@ -28,7 +28,7 @@ class Store {
       patient, holders: 0,
       card: null, looks: {}, status: null, events: [], dropped: null, acknowledged: 0, refusedMessages: 0,
       series: new Map(), scales: new Map(), order: [], silent: null, down: null,
-      view: {t: NaN, samples: new Map(), body: {regions: {}, air: {}}}, sweepS: 20,
+      view: {t: NaN, samples: new Map(), body: {regions: {}, air: {}}}, sweepOf: () => 20, // channel -> s across its trace
     });
     this.engine = new EngineClock();
     this.clock = new ViewClock();
@@ -101,7 +101,8 @@ class Store {
       return;
     }
     if (message.kind === KIND.LIVE) this.engine.hear(message.clock, local());
-    const changed = message.blocks.filter((block) => this.#seriesOf(block.channel).put(block));
+    const late = (block) => block.t[0] < this.view.t; // after the sweep had passed its place
+    const changed = message.blocks.filter((block) => this.#seriesOf(block.channel).put(block) || late(block));
     if (changed.length) this.#say('past');
   }
 
@@ -156,8 +157,15 @@ class Store {
   frame() {
     const now = local();
     const moving = ['live', 'reconnecting'].includes(this.connection().state);
-    const t = moving && now - this.lastWord < PAUSE_S ? this.clock.advance(this.engine.now(now) - this.lag, now) : this.clock.hold(now);
+    const limit = now - this.lastWord < PAUSE_S ? Infinity : this.#newest();
+    const t = moving ? this.clock.advance(this.engine.now(now) - this.lag, now, limit) : this.clock.hold(now);
     return {t, moving};
+  }
+
+  #newest() {
+    let newest = -Infinity;
+    for (const series of this.series.values()) newest = Math.max(newest, series.last);
+    return newest;
   }
 
   #tick() {
@@ -166,7 +174,7 @@ class Store {
     for (const id of this.order) samples.set(id, sampleAt(this.series.get(id), t, this.status.channels[id].period_s));
     for (const id of this.order) {
       const series = this.series.get(id);
-      if (moving && series && this.scales.get(id).follow(series, t - this.sweepS, t)) this.#say('past');
+      if (moving && series && this.scales.get(id).follow(series, t - this.sweepOf(id), t)) this.#say('past');
     }
     const body = bodyWords(this.status?.channels ?? {}, samples, this.looks, this.scales);
     this.view = {t, moving, samples, body};

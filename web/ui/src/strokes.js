@@ -1,52 +1,61 @@
-// How strokes are made: which style a segment has, dashes that meet across strips, ribbons, hatches. Nothing here
-// holds state; paths are in device pixels.
-import {PROVENANCE, REVISED} from './wire.js';
+// How strokes are made: which kind of line joins two samples, dashes that meet across strips, hatches. Nothing here
+// holds state; places are in device pixels.
+import {PROVENANCE} from './wire.js';
 
-const DASH = [9, 5]; // css px on, off; by place, not by length of path, so that strips meet
-const DOT = [2, 4];
+const {MEASURED, PREDICTED, QUARANTINED, WITHHELD} = PROVENANCE;
+const AMBER = '#ffb000';
 
-/** How the line between two samples is drawn: by the less certain of its ends. */
-export function segmentStyle(before, after) {
-  const kinds = [before & 0x0f, after & 0x0f];
-  const revised = before & after & REVISED ? '-revised' : '';
-  if (kinds.includes(PROVENANCE.WITHHELD)) return null;
-  if (kinds.includes(PROVENANCE.QUARANTINED)) return 'quarantined';
-  return (kinds.every((k) => k === PROVENANCE.MEASURED) ? 'measured' : 'made') + revised;
+/** Kinds of line, in the order in which they are painted. `dash`: css px on, off, …; `width`: css px. */
+export const LINES = {
+  ghost: {dash: [2, 4], width: 1.6, alpha: 0.85, color: AMBER}, // distrusted raw readings
+  synthesised: {dash: [9, 5], width: 2.4, alpha: 1},
+  predicted: {dash: [14, 4, 3, 4], width: 2, alpha: 1}, // dash and dot
+  measured: {dash: null, width: 1.6, alpha: 1},
+};
+
+/** The line between two samples, by the less certain of its ends; null where none may be drawn. Both ends of a line
+ * that is drawn as measured were measured and believed. */
+export function lineKind(before, after) {
+  const [a, b] = [before & 0x0f, after & 0x0f];
+  if (a === WITHHELD || b === WITHHELD) return null;
+  if (a === MEASURED && b === MEASURED) return 'measured';
+  if (a === PREDICTED && b === PREDICTED) return 'predicted';
+  return 'synthesised';
 }
 
-export function pattern(style, ratio) {
-  if (style.startsWith('made')) return DASH.map((d) => d * ratio);
-  return style === 'quarantined' ? DOT.map((d) => d * ratio) : null;
+/** Whether the raw readings at both ends are shown as the ghost behind an estimate: one of them is quarantined. */
+export function isGhost(before, after) {
+  const [a, b] = [before & 0x0f, after & 0x0f];
+  const raw = (kind) => kind === QUARANTINED || kind === MEASURED;
+  return raw(a) && raw(b) && (a === QUARANTINED || b === QUARANTINED);
 }
 
-/** A straight line, cut at the places where the pattern is off. Steep lines keep whatever falls on their column. */
-export function lines(path, x0, y0, x1, y1, dash) {
+/** What the twin holds for true of sample i: its value, or, of a distrusted reading, the middle of the estimate. */
+export function believed(series, i) {
+  if ((series.provenance[i] & 0x0f) !== QUARANTINED) return series.value[i];
+  return (series.lower[i] + series.upper[i]) / 2;
+}
+
+/** A straight line, cut at the places where the pattern (device px on, off, …; null: none) is off. Patterns are laid by
+ * place, not by length of path, so that strips meet. Steep lines keep whatever falls on their column. */
+export function lines(g, x0, y0, x1, y1, dash) {
   if (!dash) {
-    path.moveTo(x0, y0);
-    path.lineTo(x1, y1);
+    g.moveTo(x0, y0);
+    g.lineTo(x1, y1);
     return;
   }
-  const [on, off] = dash;
-  const cycle = on + off;
+  let cycle = 0;
+  for (const part of dash) cycle += part;
   const slope = x1 > x0 ? (y1 - y0) / (x1 - x0) : 0;
-  for (let k = Math.floor(x0 / cycle); k * cycle < x1 || k * cycle <= x0; k += 1) {
-    const a = Math.max(x0, k * cycle);
-    const b = Math.min(x1, k * cycle + on);
-    if (b < a) continue;
-    path.moveTo(a, y0 + (a - x0) * slope);
-    path.lineTo(b, x1 > x0 ? y0 + (b - x0) * slope : y1);
+  for (let start = Math.floor(x0 / cycle) * cycle; start < x1 || start <= x0; start += cycle) {
+    for (let k = 0, at = start; k < dash.length; at += dash[k] + dash[k + 1], k += 2) {
+      const a = Math.max(x0, at);
+      const b = Math.min(x1, at + dash[k]);
+      if (b < a) continue;
+      g.moveTo(a, y0 + (a - x0) * slope);
+      g.lineTo(b, x1 > x0 ? y0 + (b - x0) * slope : y1);
+    }
   }
-}
-
-/** Add the 90 % band between samples i and j. */
-export function quad(path, series, i, j, x0, x1, y) {
-  const edges = [series.upper[i], series.upper[j], series.lower[j], series.lower[i]].map(y);
-  if (!edges.every(Number.isFinite)) return;
-  path.moveTo(x0, edges[0]);
-  path.lineTo(x1, edges[1]);
-  path.lineTo(x1, edges[2]);
-  path.lineTo(x0, edges[3]);
-  path.closePath();
 }
 
 export function lineAcross(g, x0, x1, y, ratio) {
@@ -61,12 +70,13 @@ export function lineAcross(g, x0, x1, y, ratio) {
   g.setLineDash([]);
 }
 
+/** Diagonal lines, as a pattern that fills a stretch without an honest value. */
 export function hatch(g, ratio) {
   const size = Math.round(9 * ratio);
   const tile = document.createElement('canvas');
   tile.width = tile.height = size;
   const h = tile.getContext('2d');
-  h.strokeStyle = '#2a3a4b';
+  h.strokeStyle = '#33475b';
   h.lineWidth = 1.6 * ratio;
   for (const shift of [-size, 0, size]) {
     h.moveTo(shift, size);

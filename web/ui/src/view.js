@@ -22,7 +22,12 @@ export function orderChannels(channels, looks) {
 export function sampleAt(series, t, periodS) {
   const i = series ? series.indexAt(t) : -1;
   const hold = 1.5 * (periodS || series?.period || 1) + 0.5;
-  if (i < 0 || !(t - series.t[i] <= hold)) return {provenance: NONE, confidence: 0, value: NaN, lower: NaN, upper: NaN, t: NaN};
+  return sampleOf(series, i >= 0 && t - series.t[i] <= hold ? i : -1);
+}
+
+/** Sample i of a series; for -1 the one of provenance "none", without value. */
+export function sampleOf(series, i) {
+  if (i < 0) return {provenance: NONE, confidence: 0, value: NaN, lower: NaN, upper: NaN, t: NaN};
   return {
     t: series.t[i],
     value: series.value[i],
@@ -31,6 +36,18 @@ export function sampleAt(series, t, periodS) {
     confidence: series.confidence[i] / 255,
     provenance: provenanceWord(series.provenance[i]),
     revised: isRevised(series.provenance[i]),
+  };
+}
+
+/** A sample in words, for whatever shows it: {value, range, word, sure}; range and sure are '' where the value speaks
+ * for itself (measured) or there is none. */
+export function shown(sample, look) {
+  const made = !['measured', 'withheld', NONE].includes(sample.provenance);
+  return {
+    value: number(sample.value, look),
+    range: made ? rangeText(sample, look) : '',
+    word: badge(sample.provenance),
+    sure: made ? percent(sample.confidence) : '',
   };
 }
 
