@@ -40,6 +40,10 @@ class Feed(Protocol):
         """Leave a direct method for the device. Its answer comes back as an event of kind ``command``."""
         ...
 
+    def act(self, patient: str, kind: str, body: dict[str, Any], who: str) -> None:
+        """Leave what a person did for the engine of this patient. Its answer comes back as events and as a new card."""
+        ...
+
     def patients(self) -> list[PatientCard]:
         """All patients, by bed."""
         ...
