@@ -38,7 +38,7 @@ class Board:
                     news[patient] = packed(said, now_s)
             self._rows, self._now_s = dict(rows), now_s
             message = {"t": round(now_s, 2), "all": False, "rows": news, "gone": gone}
-            for viewer in self._viewers.values():
+            for viewer in list(self._viewers.values()):  # a socket that is found closed leaves while it is sent to
                 viewer.offer("ward", message)
 
     def join(self, sid: str) -> None:

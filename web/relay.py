@@ -78,16 +78,17 @@ class Relay:
         while not self._stop.is_set():
             try:
                 self._round()
+                self._tell_board()
                 patience_s = FIRST_PATIENCE_S
                 self._why = ""
             except StoreError as error:
                 log.warning("the twin stream can't be read, next attempt in %.2g s: %s", patience_s, error)
                 patience_s = self._wait(patience_s, STORE_DOWN)
+                self._tell_board()
             except Exception:  # the thread's edge: whatever it was, viewers must learn that nothing comes
                 log.exception("the relay stumbled, next attempt in %.2g s", patience_s)
                 patience_s = self._wait(patience_s, "the relay stumbled")
             self._notice_silence()
-            self._tell_board()
 
     def _wait(self, patience_s: float, why: str) -> float:
         self._why = why
@@ -137,7 +138,7 @@ class Relay:
             room.heard_s = self._clock()
             room.take(entry)
             was_silent, room.silent = room.silent, None
-            for viewer in room.viewers.values():
+            for viewer in list(room.viewers.values()):
                 if was_silent:
                     viewer.offer("silent", {"since": None, "why": ""})
                 send_entry(viewer, entry)
@@ -152,7 +153,7 @@ class Relay:
                 if room.silent is None and late:
                     room.silent = {"since": room.heard_s, "why": self._why}
                     log.warning("no word from the engine for %s since %.1f", room.card.id, room.heard_s)
-                    for viewer in room.viewers.values():
+                    for viewer in list(room.viewers.values()):
                         viewer.offer("silent", room.silent)
 
     def _tell_board(self) -> None:

@@ -45,7 +45,7 @@ class Room:
         if card == self.card:
             return
         self.card = card
-        for viewer in self.viewers.values():
+        for viewer in list(self.viewers.values()):
             viewer.push("card", {"card": banner(card)})
 
 
