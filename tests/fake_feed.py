@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from device.signals import channel as channel_row
+from tests.fake_clinic import Clinic
 from twin_engine.messages import REVISED, FrameKind, Provenance, Samples, encode_wire
 from twin_engine.store.errors import StoreDown
 from twin_engine.store.feed import Entry, PatientCard
@@ -48,7 +49,8 @@ class FakeFeed:
     """One patient on one device. `decay_s`: how fast confidence falls in a gap."""
 
     def __init__(self, *, card: PatientCard = CARD, decay_s: float = 30.0, past_s: float = 30.0) -> None:
-        self.card = card
+        self.clinic = Clinic({card.id: card})
+        self._own = card.id
         self.decay_s = decay_s
         self.commands: list[tuple[str, str, dict[str, Any]]] = []
         self.unplugged: set[str] = set()
@@ -64,6 +66,11 @@ class FakeFeed:
         self._answers: list[tuple[float, str, dict[str, Any]]] = []
         self._frame_s = self._made_s - FRAME_S
         self._refused = 0
+
+    @property
+    def card(self) -> PatientCard:
+        """The patient's record as it is now."""
+        return self.clinic.cards[self._own]
 
     # ------------------------------------------------------------------------------------------ the protocol
 
@@ -87,6 +94,10 @@ class FakeFeed:
         self._check()
         self.commands.append((device, name, dict(payload)))
         self._answers.append((time.time() + ANSWER_S, name, dict(payload)))
+
+    def act(self, patient: str, kind: str, body: dict[str, Any], who: str) -> None:
+        self._check()
+        self.clinic.act(patient, kind, body, who)
 
     def patients(self) -> list[PatientCard]:
         self._check()
@@ -117,7 +128,7 @@ class FakeFeed:
             self.frozen = False
 
     def _tick(self, t_s: float) -> Entry:
-        events = self._answer(t_s)
+        events = self._answer(t_s) + self.clinic.told(self._own)
         live, revisions, frame_ms = list[Samples](), list[Samples](), 0
         if t_s - self._frame_s >= FRAME_S + ARRIVAL_S:
             self._frame_s += FRAME_S
@@ -142,6 +153,7 @@ class FakeFeed:
             events.append(
                 _event(self._made_s, "gap-closed", "info", f"{_label(channel)}: measured again; revised", channel)
             )
+            self.clinic.end_alarm(self._own, f"silent:{channel}")
         line.gap_open, line.gap_from_s = False, None
         start_s, line.head_s = max(line.head_s, self._frame_s - FRAME_S), self._frame_s
         times = _grid(start_s, self._frame_s, PERIODS[channel])
@@ -166,6 +178,8 @@ class FakeFeed:
             line.gap_open = True
             text = f"{_label(channel)}: no reading for {GAP_S:.1f} s; the twin shows its estimate"
             events.append(_event(t_s, "gap-opened", "warning", text, channel))
+            silent = f"{_label(channel)}: sensor silent"
+            self.clinic.raise_alarm(self._own, "silent", channel, 2, silent, since_s=line.gap_from_s)
         times = _grid(line.head_s, t_s - GAP_S + 0.5, PERIODS[channel])
         if not len(times):
             return []
@@ -221,9 +235,9 @@ class FakeFeed:
             "last_frame_s": self._frame_s, "unplugged": unplugged,
         }  # fmt: skip
         counters = {"stored": int(t_s) % 100_000, "refused": self._refused, "duplicates": 0}
-        devices = {self.card.device: device}
+        devices = {self.card.device: device} if self.card.device else {}
         return {"t": t_s, "patient": self.card.id, "devices": devices, "view_lag_s": VIEW_LAG_S, "counters": counters,
-                "channels": channels}  # fmt: skip
+                "channels": channels, **self.clinic.status(self._own)}  # fmt: skip
 
     def _channel_status(self, channel: str, line: Line, t_s: float) -> dict[str, Any]:
         row = channel_row(channel)
@@ -238,12 +252,17 @@ class FakeFeed:
             "region": row.region, "period_s": PERIODS[channel], "provenance": word,
             "method": "lstm-vae" if row.signal.kind != "level" or channel == "gsr_uS" else "locf",
             "learning": row.region == "room", "scored": 120, "confidence": confidence,
+            "value": None if word == "withheld" else _now(channel, t_s if line.gap_open else self._frame_s),
             "since_s": line.gap_from_s if line.gap_open else t_s - 60, "last_reading_s": line.gap_from_s or line.head_s,
         }  # fmt: skip
 
     @staticmethod
     def _tick_of(t_s: float) -> float:
         return float(np.floor(t_s / TICK_S) * TICK_S)
+
+
+def _now(channel: str, t_s: float) -> float:
+    return float(_truth(channel, np.array([int(t_s * 1e6)]))[0])
 
 
 def _key(entry_id: str) -> tuple[int, ...]:

@@ -17,22 +17,25 @@ from typing import Any
 import websocket
 
 NAMESPACE = "/twin"
-_EVENT = re.compile(r"4(?P<kind>[25])(?:(?P<count>\d+)-)?/twin,(?P<ack>\d*)(?P<body>\[.*)", re.S)
+_EVENT = re.compile(r"4(?P<kind>[25])(?:(?P<count>\d+)-)?/(?:twin|ward),(?P<ack>\d*)(?P<body>\[.*)", re.S)
+_ANSWER = re.compile(r"43/(?:twin|ward),(?P<ack>\d+)(?P<body>\[.*)", re.S)
 
 
 class Viewer:
     """Everything that one socket is sent, in order. `confirms=False` reads and never confirms."""
 
-    def __init__(self, url: str, patient: str = "", confirms: bool = True) -> None:
+    def __init__(self, url: str, patient: str = "", confirms: bool = True, namespace: str = NAMESPACE) -> None:
         self.heard: queue.Queue[tuple[str, Any]] = queue.Queue()
         self.names: list[str] = []
         self.unconfirmed: list[str] = []
         self.closed = threading.Event()
+        self.answers: queue.Queue[Any] = queue.Queue()
         self._confirms = confirms
+        self._namespace = namespace
         address = f"{url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
         self._socket = websocket.create_connection(address, timeout=20)
         self._socket.recv()
-        self._socket.send(f"40{NAMESPACE},{json.dumps({'patient': patient})}")
+        self._socket.send(f"40{namespace},{json.dumps({'patient': patient})}")
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -48,12 +51,17 @@ class Viewer:
                 return data
         raise AssertionError(f"expected {name!r} within {timeout_s} s, it did not come")
 
+    def ask(self, event: str, data: Any, timeout_s: float = 5.0) -> Any:
+        """Send an event and give the server's answer to it."""
+        self._socket.send(f"42{self._namespace},7{json.dumps([event, data])}")
+        return self.answers.get(timeout=timeout_s)
+
     def confirm(self) -> None:
         """Confirm everything that came, and from now on at once."""
         self._confirms = True
         waiting, self.unconfirmed = self.unconfirmed, []
         for ack in waiting:
-            self._socket.send(f"43{NAMESPACE},{ack}[]")
+            self._socket.send(f"43{self._namespace},{ack}[]")
 
     def close(self) -> None:
         self._socket.close(timeout=1)
@@ -76,8 +84,10 @@ class Viewer:
     def _take(self, packet: str | bytes) -> None:
         if packet == "2":
             self._socket.send("3")
-        elif isinstance(packet, str) and packet.startswith(f"41{NAMESPACE}"):
+        elif isinstance(packet, str) and packet.startswith(f"41{self._namespace}"):
             self.closed.set()
+        elif isinstance(packet, str) and (answer := _ANSWER.fullmatch(packet)):
+            self.answers.put(json.loads(answer["body"])[0])
         elif isinstance(packet, str) and (event := _EVENT.fullmatch(packet)):
             attachments = [self._socket.recv() for _ in range(int(event["count"] or 0))]
             name, data = json.loads(event["body"])

@@ -14,6 +14,7 @@ import websocket
 from werkzeug.serving import BaseWSGIServer
 
 from tests.fake_feed import FakeFeed
+from tests.fake_ward import FakeWard
 from tests.socket_viewer import Viewer
 from twin_engine.messages import REVISED, FrameKind, Provenance, Samples, decode_wire, encode_wire
 from twin_engine.store.feed import Entry
@@ -79,7 +80,29 @@ def test_a_new_viewer_is_given_the_whole_picture_and_then_live_frames() -> None:
 def test_the_banner_says_nothing_that_would_name_the_patient() -> None:
     with running() as web, Viewer(web.url) as viewer:
         card = viewer.until("hello")["card"]
-        assert set(card) == {"id", "pseudonym", "number", "birth_year", "bed", "sex", "height_cm", "weight_kg"}
+        assert set(card) == {
+            "id", "pseudonym", "number", "birth_year", "bed", "sex", "height_cm", "weight_kg", "discharged_ms",
+        }  # fmt: skip
+
+
+def test_a_viewer_learns_at_once_where_the_patient_was_moved_to() -> None:
+    with running() as web, Viewer(web.url) as viewer:
+        viewer.until("hello")
+        web.feed.act(web.feed.card.id, "transfer", {"bed": "Bed 31"}, "somebody")
+        assert viewer.until("card", timeout_s=5)["card"]["bed"] == "Bed 31"
+
+
+def test_a_patient_who_comes_gets_a_room_and_one_who_leaves_is_never_called_silent() -> None:
+    with running(FakeWard(3), silent_after_s=1.0) as web:
+        web.feed.act("p-new", "admit", {"pseudonym": "STORK-11", "bed": "Bed 99"}, "somebody")
+        web.feed.act("p-0001", "discharge", {}, "somebody")
+        wait_until(lambda: web.relay.card("p-new") is not None)
+        wait_until(lambda: web.relay.card("p-0001").present is False)
+        with Viewer(web.url, patient="p-0001") as viewer, Viewer(web.url, patient="p-new") as other:
+            other.until("status")
+            viewer.until("events")
+            time.sleep(2)
+            assert "silent" not in viewer.names
 
 
 def test_events_and_revisions_reach_a_viewer_as_they_happen() -> None:

@@ -18,16 +18,18 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from twin_engine.store.feed import Feed
 from web import ui
+from web.acts import Acts
+from web.board import Board
 from web.guard import content_security_policy, guard
-from web.pages import room, shell, ward
-from web.pages.frame import frame, is_page, language, patient_of
+from web.pages import patients, room, shell, ward
+from web.pages.frame import frame, is_page, language, patient_of, register_missing, translate
 from web.relay import OnSent, Relay
 from web.settings import BindRefused, WebSettings
 from web.words import COOKIE, LANGUAGES
 
 log = logging.getLogger(__name__)
 
-SOCKET_NAMESPACE = "/twin"
+SOCKET_NAMESPACE, WARD_NAMESPACE = "/twin", "/ward"
 _SERVED = ("/assets/", "/data/", "/language/", "/_dash", "/_favicon.ico", "/_reload-hash", "/socket.io/")
 _YEAR_S = 365 * 86_400
 _PING_EVERY_S, _PING_PATIENCE_S = 5, 10
@@ -49,13 +51,18 @@ def create_app(feed: Feed, settings: WebSettings, on_sent: OnSent | None = None)
         ping_timeout=_PING_PATIENCE_S,
         max_http_buffer_size=64 * 1024,  # a viewer has nothing long to say
     )
-    relay = Relay(feed, _sender(sockets), settings, on_sent)
+    board = Board(_sender(sockets, WARD_NAMESPACE), settings.window)
+    relay = Relay(feed, _sender(sockets, SOCKET_NAMESPACE), settings, on_sent, board=board)
     server.extensions["relay"] = relay
     app = _dash(server, settings)
+    acts = Acts(feed, relay, settings.person)
     with server.app_context():
         for page in (ward, room):
             page.register(app, feed, relay, settings)
-    _join_sockets(sockets, relay)
+        patients.register(app, relay, acts)
+        register_missing(relay)
+    _join_sockets(sockets, relay, acts)
+    _join_board(sockets, relay, board, acts)
     _switch_language(server)
     _answer_wrong_addresses(server, relay)
     guard(server, settings, lambda: content_security_policy(app.csp_hashes()))
@@ -88,23 +95,48 @@ class _Page(Dash):  # type: ignore[misc]  # dash is untyped
         return str(super().interpolate_index(**parts)).replace('lang="en"', f'lang="{language()}"', 1)
 
 
-def _sender(sockets: SocketIO) -> Callable[[str, str, Any, Callable[..., None]], None]:
+def _sender(sockets: SocketIO, namespace: str) -> Callable[[str, str, Any, Callable[..., None]], None]:
     def send(sid: str, event: str, data: Any, confirmed: Callable[..., None]) -> None:
-        sockets.server.emit(event, data, to=sid, namespace=SOCKET_NAMESPACE, callback=confirmed)
+        sockets.server.emit(event, data, to=sid, namespace=namespace, callback=confirmed)
 
     return send
 
 
-def _join_sockets(sockets: SocketIO, relay: Relay) -> None:
+def _join_sockets(sockets: SocketIO, relay: Relay, acts: Acts) -> None:
     @sockets.on("connect", namespace=SOCKET_NAMESPACE)  # type: ignore[untyped-decorator]  # untyped library
     def connect(auth: object = None) -> bool:
         wanted = auth.get("patient", "") if isinstance(auth, dict) else ""
         relay.start()
-        return relay.join(request.sid, str(wanted)[:64])  # type: ignore[attr-defined]  # Flask-SocketIO adds it
+        return relay.join(_sid(), str(wanted)[:64])
 
-    @sockets.on("disconnect", namespace=SOCKET_NAMESPACE)  # type: ignore[untyped-decorator]  # untyped library
+    _hear_acts(sockets, SOCKET_NAMESPACE, relay.leave, acts)
+
+
+def _join_board(sockets: SocketIO, relay: Relay, board: Board, acts: Acts) -> None:
+    @sockets.on("connect", namespace=WARD_NAMESPACE)  # type: ignore[untyped-decorator]  # untyped library
+    def connect(_: object = None) -> bool:
+        relay.start()
+        board.join(_sid())
+        return True
+
+    _hear_acts(sockets, WARD_NAMESPACE, board.leave, acts)
+
+
+def _hear_acts(sockets: SocketIO, namespace: str, leave: Callable[[str], None], acts: Acts) -> None:
+    """What a socket may say, on either namespace, and what is left behind when it goes."""
+
+    @sockets.on("act", namespace=namespace)  # type: ignore[untyped-decorator]  # untyped library
+    def act(data: object = None, *_: object) -> dict[str, object]:
+        return acts.hear(_sid(), data, translate())
+
+    @sockets.on("disconnect", namespace=namespace)  # type: ignore[untyped-decorator]  # untyped library
     def disconnect(*_: object) -> None:
-        relay.leave(request.sid)  # type: ignore[attr-defined]  # Flask-SocketIO adds it
+        leave(_sid())
+        acts.forget(_sid())
+
+
+def _sid() -> str:
+    return str(request.sid)  # type: ignore[attr-defined]  # Flask-SocketIO adds it
 
 
 def _switch_language(server: Flask) -> None:
@@ -112,7 +144,7 @@ def _switch_language(server: Flask) -> None:
     def switch(name: str) -> Response:
         back = request.args.get("next", "/")
         if name not in LANGUAGES or not back.startswith("/") or back.startswith(("//", "/\\")):
-            return Response(shell.not_found(request.path), 404, mimetype="text/html")
+            return Response(shell.not_found(request.path, language()), 404, mimetype="text/html")
         answer = Response(status=303, headers={"Location": back})
         answer.set_cookie(COOKIE, name, max_age=_YEAR_S, samesite="Strict", httponly=True)
         return answer
@@ -127,7 +159,7 @@ def _answer_wrong_addresses(server: Flask, relay: Relay) -> None:
         patient = patient_of(path)
         if is_page(path) and (not patient or relay.card(patient) or not relay.ready):
             return None
-        return Response(shell.not_found(path), 404, mimetype="text/html")
+        return Response(shell.not_found(path, language()), 404, mimetype="text/html")
 
 
 class _QuietHandler(WSGIRequestHandler):

@@ -11,18 +11,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Entry, Feed, PatientCard
+from web.board import Board
 from web.history import History
-from web.room import Room, give_all, greet, remember, send_entry
+from web.room import Room, give_all, greet, send_entry
 from web.settings import WebSettings
 from web.viewer import Send, Viewer
+from web.ward import Row, summary
 
 log = logging.getLogger(__name__)
 
 OnSent = Callable[[Entry, int], None]
-CARDS_EVERY_S = 5.0
+CARDS_EVERY_S = 2.0
+BOARD_EVERY_S = 1.0
+PACE_EACH_S, PACE_MOST_S = 0.0005, 0.04  # many patients are read in batches: a little later, much cheaper
 FIRST_PATIENCE_S = 0.25
 STORE_DOWN = "the record store can't be reached"
 
@@ -37,12 +42,15 @@ class Relay:
         settings: WebSettings,
         on_sent: OnSent | None = None,
         clock: Callable[[], float] = time.time,
+        board: Board | None = None,
     ) -> None:
         self._feed = feed
         self._send = send
         self._settings = settings
         self._on_sent = on_sent
         self._clock = clock
+        self._board = board
+        self._board_at = float("-inf")
         self._lock = threading.RLock()
         self._rooms: dict[str, Room] = {}
         self._cards_at = float("-inf")
@@ -70,11 +78,13 @@ class Relay:
         while not self._stop.is_set():
             try:
                 self._round()
+                self._tell_board()
                 patience_s = FIRST_PATIENCE_S
                 self._why = ""
             except StoreError as error:
                 log.warning("the twin stream can't be read, next attempt in %.2g s: %s", patience_s, error)
                 patience_s = self._wait(patience_s, STORE_DOWN)
+                self._tell_board()
             except Exception:  # the thread's edge: whatever it was, viewers must learn that nothing comes
                 log.exception("the relay stumbled, next attempt in %.2g s", patience_s)
                 patience_s = self._wait(patience_s, "the relay stumbled")
@@ -94,38 +104,41 @@ class Relay:
             return
         for patient, entry in self._feed.follow(last, self._settings.block_ms):
             self._hand_on(patient, entry)
+        self._stop.wait(min(PACE_MOST_S, len(last) * PACE_EACH_S))
 
     def _meet_patients(self) -> None:
         """Open a room for every patient that has none, with the last minute already in it."""
         now_s = self._clock()
         if now_s - self._cards_at < CARDS_EVERY_S and self._rooms:
             return
-        for card in self._feed.patients():
-            with self._lock:
-                if card.id in self._rooms:
-                    self._rooms[card.id].card = card
-                    continue
-            self._open_room(card, now_s)
+        cards = {card.id: card for card in self._feed.patients()}
+        with self._lock:
+            for patient in [known for known in self._rooms if known not in cards]:
+                del self._rooms[patient]  # erased: whoever watches hears nothing more, and her page says so
+            for patient, room in self._rooms.items():
+                room.meet(cards[patient])
+        for card in cards.values():
+            if card.id not in self._rooms:
+                self._open_room(card, now_s)
         self._cards_at = now_s
 
     def _open_room(self, card: PatientCard, now_s: float) -> None:
-        history = History(self._settings.snapshot_s)
         past = self._feed.recent(card.id, self._settings.snapshot_s)
+        start_id = f"{int((now_s - self._settings.snapshot_s) * 1000)}-0"
+        room = Room(card, History(self._settings.snapshot_s), start_id, now_s)
         for entry in past:
-            remember(history, entry)
-        start_id = past[-1].id if past else f"{int((now_s - self._settings.snapshot_s) * 1000)}-0"
-        heard_s = history.clock_s or now_s
+            room.take(entry)
+        room.heard_s = room.history.clock_s or now_s
         with self._lock:
-            self._rooms[card.id] = Room(card, history, start_id, heard_s)
+            self._rooms[card.id] = room
 
     def _hand_on(self, patient: str, entry: Entry) -> None:
         with self._lock:
             room = self._rooms[patient]
-            room.last_id = entry.id
             room.heard_s = self._clock()
-            remember(room.history, entry)
+            room.take(entry)
             was_silent, room.silent = room.silent, None
-            for viewer in room.viewers.values():
+            for viewer in list(room.viewers.values()):
                 if was_silent:
                     viewer.offer("silent", {"since": None, "why": ""})
                 send_entry(viewer, entry)
@@ -136,11 +149,25 @@ class Relay:
         now_s = self._clock()
         with self._lock:
             for room in self._rooms.values():
-                if room.silent is None and now_s - room.heard_s > self._settings.silent_after_s:
+                late = room.card.present and now_s - room.heard_s > self._settings.silent_after_s
+                if room.silent is None and late:
                     room.silent = {"since": room.heard_s, "why": self._why}
                     log.warning("no word from the engine for %s since %.1f", room.card.id, room.heard_s)
-                    for viewer in room.viewers.values():
+                    for viewer in list(room.viewers.values()):
                         viewer.offer("silent", room.silent)
+
+    def _tell_board(self) -> None:
+        now_s = self._clock()
+        if self._board is None or now_s - self._board_at < BOARD_EVERY_S:
+            return
+        self._board_at = now_s
+        self._board.publish(self._rows(), now_s)
+
+    def _rows(self) -> dict[str, Row]:
+        """Of every patient who is on the ward."""
+        with self._lock:
+            rooms = [room for room in self._rooms.values() if room.card.present]
+            return {r.card.id: summary(r.card, r.history.status, r.silent, r.spark) for r in rooms}
 
     # ------------------------------------------------------------------------------------------- the viewers
 
@@ -185,6 +212,21 @@ class Relay:
         """All patients, as the store orders them."""
         with self._lock:
             return [room.card for room in self._rooms.values()]
+
+    def look_again(self) -> None:
+        """Read the patients' cards in the next round: somebody waits for one to change."""
+        self._cards_at = float("-inf")
+
+    def status(self, patient: str) -> dict[str, Any]:
+        """The newest status of `patient`; {} where there is none."""
+        with self._lock:
+            room = self._rooms.get(patient)
+            return (room.history.status if room else None) or {}
+
+    def events(self, patient: str) -> list[dict[str, Any]]:
+        """The newest events of `patient`, oldest first."""
+        with self._lock:
+            return list(self._rooms[patient].history.events) if patient in self._rooms else []
 
     def viewers(self, patient: str) -> list[Viewer]:
         """Who watches `patient` now."""

@@ -1,8 +1,9 @@
 """One patient, the last minute, and those who watch; and which messages a viewer gets of it.
 
-Messages: ``hello`` (banner and looks), ``snapshot``, ``frame`` and ``revision`` (binary, twin_engine/messages.py),
-``status``, ``event``, ``events`` (the newest ones, oldest first), ``silent`` ({since, why}; since None = over) and
-``dropped`` ({count}). The relay holds the lock; nothing here starts a thread.
+Messages: ``hello`` (banner and looks), ``card`` (the banner, when the record changed), ``snapshot``, ``frame`` and
+``revision`` (binary, twin_engine/messages.py), ``status``, ``event``, ``events`` (the newest ones, oldest first),
+``silent`` ({since, why}; since None = over) and ``dropped`` ({count}). The relay holds the lock; nothing here starts a
+thread.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from twin_engine.store.feed import Entry, PatientCard
 from web.history import History
 from web.look import looks
 from web.viewer import Viewer
+from web.ward import Spark
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,22 @@ class Room:
     heard_s: float  # Unix s of the last entry, or of the start
     silent: dict[str, Any] | None = None
     viewers: dict[str, Viewer] = field(default_factory=dict)
+    spark: Spark = field(default_factory=Spark)
+
+    def take(self, entry: Entry) -> None:
+        """Remember what one commit of the engine made."""
+        self.last_id = entry.id
+        remember(self.history, entry)
+        if entry.status is not None:
+            self.spark.add(entry.status)
+
+    def meet(self, card: PatientCard) -> None:
+        """The record as it is now; viewers are told where it changed."""
+        if card == self.card:
+            return
+        self.card = card
+        for viewer in list(self.viewers.values()):
+            viewer.push("card", {"card": banner(card)})
 
 
 def greet(room: Room, viewer: Viewer) -> None:
@@ -52,6 +70,7 @@ def banner(card: PatientCard) -> dict[str, object]:
     return {
         "id": card.id, "pseudonym": card.pseudonym, "birth_year": card.birth_year, "bed": card.bed,
         "sex": card.sex, "number": card.number, "height_cm": card.height_cm, "weight_kg": card.weight_kg,
+        "discharged_ms": card.discharged_ms,
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -10,6 +11,7 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 from flask import request
 
+from web.relay import Relay
 from web.words import COOKIE, Translate, best, words
 
 PATIENT_PREFIX = "/patient/"
@@ -70,3 +72,38 @@ def is_page(path: str) -> bool:
         return True
     rest = path.removeprefix(PATIENT_PREFIX).rstrip("/") if path.startswith(PATIENT_PREFIX) else ""
     return bool(rest) and (rest.count("/") == 0 or (rest.count("/") == 1 and rest.endswith("/replay")))
+
+
+def missing() -> html.Main:
+    """The page of a wrong address that was reached without leaving the app."""
+    t = translate()
+    return html.Main(
+        [
+            html.H1(t("ward.missing_title")),
+            html.P(t("ward.missing_text")),
+            html.P(html.A(t("ward.missing_go"), href=WARD)),
+        ],
+        className="eb-notfound",
+        id="content",
+    )
+
+
+def register_missing(relay: Relay) -> None:
+    """Give wrong addresses their page, also those of patients who are not there. Call it after all other pages."""
+    for page in dash.page_registry.values():
+        if "<patient>" in (page.get("path_template") or ""):
+            page["layout"] = _of_known(page["layout"], relay)
+    dash.register_page("not_found_404", title="Everbeat", layout=lambda **_: missing())
+
+
+def _of_known(layout: Callable[..., Any], relay: Relay) -> Callable[..., Any]:
+    """A patient's page, drawn anew for each patient so that nothing of the one before stays on it."""
+
+    def checked(patient: str = "", **rest: Any) -> Any:
+        if relay.ready and relay.card(unquote(patient)) is None:
+            return missing()
+        page = layout(patient=patient, **rest)
+        page.key = patient
+        return page
+
+    return checked

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+from web.words import words
+
 TITLE = "Everbeat"
 _HEAD = """<meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -27,21 +29,22 @@ INDEX = f"""<!DOCTYPE html>
 </html>"""
 
 
-def not_found(path: str) -> str:
+def not_found(path: str, language: str) -> str:
     """A page that says what was asked for and where to go instead."""
+    t = words(language)
     return f"""<!DOCTYPE html>
-<html lang="en">
+<html lang="{language}">
   <head>
     {_HEAD}
-    <title>Not found · {TITLE}</title>
+    <title>{t("ward.missing_short")} · {TITLE}</title>
     <link rel="stylesheet" href="/assets/everbeat.css">
   </head>
   <body>
     <main class="eb-notfound">
-      <h1>There is no page here</h1>
-      <p>Nothing is served at <code>{escape(path[:200])}</code>. The address may be mistyped, or the patient may no
-      longer be monitored.</p>
-      <p><a href="/">Go to the ward</a></p>
+      <h1>{t("ward.missing_title")}</h1>
+      <p>{t("ward.missing_at")} <code>{escape(path[:200])}</code>.</p>
+      <p>{t("ward.missing_text")}</p>
+      <p><a href="/">{t("ward.missing_go")}</a></p>
     </main>
   </body>
 </html>"""

@@ -118,3 +118,13 @@ class TwinLink(_Base):
 
     def __init__(self, id: str, asked: dict[str, dict[str, object]] | None = None) -> None:
         super().__init__(id=id, asked=asked or {})
+
+
+class WardBoard(_Base):
+    """All patients of the ward, a row each, sorted by need or by bed."""
+
+    _type = "WardBoard"
+    _prop_names: ClassVar[list[str]] = ["id"]
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)

@@ -34,6 +34,8 @@ ROWS = (
     ),
     Row("everbeat.css", "Everbeat", "Apache-2.0", hashed=False),
     Row("favicon.svg", "Everbeat", "Apache-2.0", hashed=False),
+    Row("patients.css", "Everbeat", "Apache-2.0", hashed=False),
+    Row("ward.css", "Everbeat", "Apache-2.0", hashed=False),
     Row("fonts/inter-latin-wght-normal.woff2", _INTER, "OFL-1.1, see fonts/LICENSE-Inter.txt"),
     Row("fonts/LICENSE-Inter.txt", _INTER, "the licence's own text"),
     Row("traces.css", "Everbeat", "Apache-2.0", hashed=False),

@@ -9,6 +9,7 @@ export {default as SessionBar} from './components/SessionBar.js';
 export {default as TwinLink} from './components/TwinLink.js';
 export {default as VitalBoard} from './components/VitalBoard.js';
 export {default as VitalTile} from './components/VitalTile.js';
+export {default as WardBoard} from './components/WardBoard.js';
 export {default as WaveMonitor} from './components/WaveMonitor.js';
 
 learn(catalogues);

@@ -59,6 +59,7 @@ class Store {
       if (typeof received === 'function') received(); // the server sends no more than it hears back
     });
     hear('hello', (hello) => this.#hello(hello));
+    hear('card', ({card}) => { this.card = card; this.#say('card'); }); // the record was edited, or the patient moved
     for (const name of ['snapshot', 'frame', 'revision']) hear(name, (data) => this.#samples(data));
     hear('status', (status) => this.#status(status));
     hear('event', (event) => this.#events([event]));
@@ -209,7 +210,7 @@ let current = null;
 
 /** The store of the patient whose page is open; the first call makes it and opens the line. */
 export function store() {
-  const patient = patientOfPage();
+  const patient = patientOfPage() || current?.patient || ''; // a room that is being left stays whose it was
   if (current?.patient !== patient) {
     current?.close();
     current = new Store(patient);

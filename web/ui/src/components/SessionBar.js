@@ -89,7 +89,8 @@ function Clock() {
     const timer = setInterval(show, 250);
     return () => clearInterval(timer);
   }, []);
-  return <div className="eb-clock"><b ref={clock} /> <span>{zone()}</span></div>;
+  const [offset, ...name] = zone().split(' ');
+  return <div className="eb-clock" title={zone()}><b ref={clock} /> <span>{offset}<i> {name.join(' ')}</i></span></div>;
 }
 
 function write(s, bar) {
@@ -99,7 +100,9 @@ function write(s, bar) {
   put(bar.querySelector('.eb-state'), t(`line.${state}`));
   put(bar.querySelector('.eb-lag'), state === 'live' ? t('line.behind', {seconds: s.lag.toFixed(1)}) : '');
   const sources = [...new Set(Object.values(s.status?.devices ?? {}).map((device) => sourceWord(device.source)))];
-  put(bar.querySelector('.eb-source'), sources.join(' + '));
+  const gone = Boolean(s.card?.discharged_ms);
+  put(bar.querySelector('.eb-source'), gone ? t('ward.discharged') : sources.join(' + '));
+  mark(bar.querySelector('.eb-source'), 'data-discharged', gone);
   bar.querySelector('.eb-source').title = Object.keys(s.status?.devices ?? {}).join(', ');
 }
 

@@ -1,0 +1,219 @@
+"""What people do, on its way to the engine: what is refused, for whom, and that nothing wrong ever reaches the feed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.fake_ward import FakeWard
+from tests.socket_viewer import Viewer
+from web.acts import RATE, Acts, confirms
+from web.app import create_app, serve
+from web.fields import KINDS, Wrong, check
+from web.pages import pending
+from web.relay import Relay
+from web.settings import WebSettings
+from web.words import LANGUAGES, words
+
+SETTINGS = WebSettings(host="127.0.1.74", port=8531, block_ms=50)
+URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
+RECORD = {"pseudonym": "STORK-11", "number": "700123", "birth_year": "1950", "sex": "male", "height_cm": "181,5",
+          "weight_kg": 80, "bed": "Bed 99", "device": ""}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def feed() -> FakeWard:
+    return FakeWard(4)
+
+
+@pytest.fixture(scope="module")
+def relay(feed: FakeWard) -> Iterator[Relay]:
+    app, _ = create_app(feed, SETTINGS)
+    server = serve(app, SETTINGS)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    relay: Relay = app.server.extensions["relay"]
+    deadline = time.monotonic() + 5
+    while len(relay.cards()) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    yield relay
+    server.shutdown()
+    relay.stop()
+
+
+@pytest.fixture
+def acts(feed: FakeWard, relay: Relay) -> Acts:
+    feed.clinic.acts.clear()
+    return Acts(feed, relay, "somebody")
+
+
+def ask(relay: Relay, **changes: Any) -> dict[str, Any]:
+    number = relay.card("p-0001").number  # type: ignore[union-attr]
+    return {"patient": "p-0001", "number": number, "kind": "pause", "body": {"seconds": 60}} | changes
+
+
+T = words("en")
+
+
+def test_an_act_reaches_the_feed_with_who_did_it(acts: Acts, relay: Relay, feed: FakeWard) -> None:
+    assert acts.hear("s1", ask(relay), T) == {"ok": True}
+    assert feed.clinic.acts == [("p-0001", "pause", {"seconds": 60}, "somebody")]
+
+
+def test_an_act_from_a_screen_that_shows_another_patients_number_is_refused(
+    acts: Acts, relay: Relay, feed: FakeWard
+) -> None:
+    other = relay.card("p-0002").number  # type: ignore[union-attr]
+    for number in (other, "", None, 619501, ["x"]):
+        answer = acts.hear("s1", ask(relay, number=number), T)
+        assert answer["ok"] is False and "another patient" in str(answer["error"])
+    assert feed.clinic.acts == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "erase"},
+        {"kind": 7},
+        {"kind": "admit", "body": RECORD},
+        {"patient": "somebody-else"},
+        {"patient": ""},
+        {"patient": "p" * 1000},
+        {"body": "text"},
+        {"body": {str(k): k for k in range(100)}},
+        {"body": {"seconds": 121}},
+        {"body": {"seconds": "nan"}},
+        {"body": {"seconds": True}},
+        {"kind": "ack", "body": {"alarm": "x" * 500}},
+        {"kind": "transfer", "body": {"bed": "<b>"}},
+        {"kind": "limits", "body": {"signal": "no_such"}},
+    ],
+)
+def test_what_no_rule_allows_is_refused_in_words_and_reaches_nobody(
+    acts: Acts, relay: Relay, feed: FakeWard, changes: dict[str, Any]
+) -> None:
+    answer = acts.hear("s1", ask(relay, **changes), T)
+    assert answer["ok"] is False and len(str(answer["error"])) > 10
+    assert feed.clinic.acts == []
+
+
+@pytest.mark.parametrize("data", [None, 3, "act", [], {}])
+def test_a_message_of_another_shape_is_refused(acts: Acts, feed: FakeWard, data: object) -> None:
+    assert acts.hear("s1", data, T)["ok"] is False
+
+
+def test_a_socket_that_sends_too_much_is_told_to_wait_and_others_are_not(acts: Acts, relay: Relay) -> None:
+    answers = [acts.hear("s1", ask(relay), T)["ok"] for _ in range(RATE + 3)]
+    assert answers == [True] * RATE + [False] * 3
+    assert acts.hear("s2", ask(relay), T)["ok"] is True
+    acts.forget("s1")
+    assert acts.hear("s1", ask(relay), T)["ok"] is True
+
+
+def test_a_store_that_is_down_is_said_to_be_and_nothing_is_pretended(acts: Acts, relay: Relay, feed: FakeWard) -> None:
+    feed.down = True
+    try:
+        answer = acts.hear("s1", ask(relay), words("de"))
+    finally:
+        feed.down = False
+    assert answer == {"ok": False, "error": "Der Datenspeicher ist nicht erreichbar; es wurde nichts getan."}
+
+
+def test_both_namespaces_answer_an_act_through_the_acknowledgement(relay: Relay, feed: FakeWard) -> None:
+    for namespace in ("/twin", "/ward"):
+        with Viewer(URL, patient="p-0001", namespace=namespace) as viewer:
+            viewer.until("hello")
+            assert viewer.ask("act", ask(relay, kind="resume", body={})) == {"ok": True}
+            assert viewer.ask("act", ask(relay, number="0000"))["ok"] is False
+
+
+def test_the_ward_is_told_whole_first_and_then_what_is_new(relay: Relay) -> None:
+    with Viewer(URL, namespace="/ward") as viewer:
+        assert "hr_bpm" in viewer.until("hello")["looks"]
+        first = viewer.until("ward")
+        assert first["all"] and set(first["rows"]) >= {"p-0001", "p-0002", "p-0003"}
+        assert len(first["rows"]["p-0001"]["points"]) > 30
+        news = viewer.until("ward")
+        assert not news["all"] and "card" not in news["rows"].get("p-0001", {})
+
+
+def test_a_bed_a_number_or_a_device_of_another_patient_is_an_error_at_its_field(acts: Acts, feed: FakeWard) -> None:
+    heron = feed.clinic.cards["p-0001"]
+    wrong = acts.send(
+        "p-new", "admit", RECORD | {"bed": heron.bed.upper(), "number": heron.number, "device": heron.device}
+    )
+    assert {name: w.key for name, w in wrong.items()} == {
+        "bed": "patients.wrong.taken_bed",
+        "number": "patients.wrong.taken_number",
+        "device": "patients.wrong.taken_device",
+    }
+    assert acts.send("p-0001", "transfer", {"bed": heron.bed}) == {}
+
+
+def test_people_write_numbers_with_a_comma_too() -> None:
+    checked = check("admit", RECORD, 2026)
+    assert checked.wrong == {}
+    assert (checked.body["height_cm"], checked.body["birth_year"]) == (181.5, 1950)
+    assert check("admit", RECORD | {"birth_year": ""}, 2026).body["birth_year"] == 0
+
+
+def test_limits_must_rise_and_lie_within_what_the_sensor_can_report() -> None:
+    good = {
+        "signal": "hr_bpm",
+        "low": "45",
+        "high": 130,
+        "crisis_low": "",
+        "crisis_high": None,
+        "delay_s": 5,
+        "on": True,
+    }
+    assert check("limits", good, 2026).body["low"] == 45.0
+    assert set(check("limits", good | {"crisis_low": 50}, 2026).wrong) == {"low"}
+    assert set(check("limits", good | {"high": 45}, 2026).wrong) == {"high"}
+    assert set(check("limits", good | {"high": 900, "on": "yes"}, 2026).wrong) == {"high", "on"}
+    assert check("limits", {"signal": "hr_bpm", "reset": True, "low": "x"}, 2026).body == {
+        "signal": "hr_bpm",
+        "reset": True,
+    }
+
+
+def test_every_refusal_has_words_in_every_language() -> None:
+    wrongs = [w for kind in KINDS for w in check(kind, {}, 2026).wrong.values()]
+    wrongs += check("admit", RECORD | {"height_cm": 3, "number": "2", "bed": "\n\x01", "sex": "?"}, 2026).wrong.values()
+    wrongs += check(
+        "limits", {"signal": "hr_bpm", "low": 60, "high": 50, "delay_s": 1, "on": True}, 2026
+    ).wrong.values()
+    assert len({w.key for w in wrongs}) >= 5
+    for language in LANGUAGES:
+        assert all(len(words(language)(w.key, **w.facts)) > 5 for w in wrongs)
+
+
+def test_only_the_end_of_this_patients_number_confirms(relay: Relay) -> None:
+    card = relay.card("p-0001")
+    assert card is not None
+    assert confirms(card, f" {card.number[-4:]} ")
+    assert not any(confirms(card, typed) for typed in ("", None, card.number[:4], card.number, 7))
+
+
+def test_a_patient_who_has_left_is_beyond_reach(acts: Acts, relay: Relay, feed: FakeWard) -> None:
+    acts.send("p-0003", "discharge", {})
+    relay.look_again()
+    deadline = time.monotonic() + 5
+    while relay.card("p-0003").present and time.monotonic() < deadline:  # type: ignore[union-attr]
+        time.sleep(0.02)
+    with pytest.raises(Wrong, match=r"patients\.act\.left"):
+        acts.send("p-0003", "transfer", {"bed": "Bed 50"})
+
+
+def test_an_act_is_done_when_the_record_shows_it_and_refused_when_the_engine_says_so(feed: FakeWard) -> None:
+    card = feed.clinic.cards["p-0002"]
+    sent = {"patient": card.id, "kind": "transfer", "body": {"bed": "Bed 70"}, "t": 100.0}
+    refusal = {"kind": "act-refused", "t": 100.4, "text": "expected a free bed"}
+    assert pending.outcome(sent, card, {}, [], 101.0)[0] == pending.WAITING
+    assert pending.outcome(sent, card, {}, [refusal], 101.0) == (pending.REFUSED, "expected a free bed")
+    assert pending.outcome(sent, card, {}, [refusal | {"t": 90.0}], 101.0)[0] == pending.WAITING
+    assert pending.outcome(sent, card, {}, [], 120.0)[0] == pending.UNKNOWN
+    assert pending.outcome(sent | {"body": {"bed": card.bed}}, card, {}, [], 101.0)[0] == pending.DONE

@@ -1,0 +1,103 @@
+"""Patients and devices without a browser: what the tables and forms hold, and what the page's addresses answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from dash import Dash
+from werkzeug.test import Client
+
+from tests.fake_ward import FakeWard
+from twin_engine.registry import Limits
+from web.app import create_app
+from web.pages import patient_forms as forms
+from web.pages.patient_tables import devices, devices_table, patients_table
+from web.settings import WebSettings
+from web.words import LANGUAGES, words
+
+HOST = "127.0.1.75"
+SETTINGS = WebSettings(host=HOST, port=8541, block_ms=50)
+BASE = f"http://{HOST}:{SETTINGS.port}"
+
+
+@pytest.fixture(scope="module")
+def feed() -> FakeWard:
+    return FakeWard(3)
+
+
+@pytest.fixture(scope="module")
+def app(feed: FakeWard) -> Iterator[Dash]:
+    app, _ = create_app(feed, SETTINGS)
+    relay = app.server.extensions["relay"]
+    relay.start()
+    deadline = time.monotonic() + 5
+    while len(relay.cards()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    yield app
+    relay.stop()
+
+
+@pytest.fixture
+def client(app: Dash) -> Client:
+    return app.server.test_client()
+
+
+def text(component: Any) -> str:
+    return json.dumps(component, default=lambda c: c.to_plotly_json(), ensure_ascii=False)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_tab_of_a_patient_can_be_drawn_in_every_language(feed: FakeWard, language: str) -> None:
+    card = feed.clinic.cards["p-0001"]
+    for tab in forms.TABS:
+        drawn = text(forms.of(tab, card, words(language), [card.device], ["esp32-900"], ""))
+        assert '"eb-send"' in drawn
+        assert ('"confirm"' in drawn) == (tab in ("bed", "devices", "discharge"))
+
+
+def test_the_page_never_writes_out_what_a_person_must_read_from_the_wristband(feed: FakeWard) -> None:
+    card = feed.clinic.cards["p-0001"]
+    drawn = text(forms.of("discharge", card, words("en"), [], [], ""))
+    assert card.number[-4:] not in drawn and card.pseudonym in drawn
+
+
+def test_limits_show_what_is_usual_and_offer_the_way_back_only_where_they_differ(feed: FakeWard) -> None:
+    card = feed.clinic.cards["p-0001"]
+    usual = text(forms.of("limits", card, words("en"), [], [], "spo2_pct"))
+    assert "usual: 90" in usual and "usual: –" in usual and '"disabled": true' in usual
+    own = replace(card, limits={"spo2_pct": Limits(88)})
+    assert '"disabled": true' not in text(forms.of("limits", own, words("en"), [], [], "spo2_pct"))
+
+
+def test_a_suggested_pseudonym_is_nobodys(feed: FakeWard) -> None:
+    cards = list(feed.clinic.cards.values())
+    for _ in range(40):
+        name = forms.suggestion(cards)
+        assert name and name not in {card.pseudonym for card in cards}
+        cards.append(replace(cards[0], pseudonym=name))
+
+
+def test_a_device_of_a_discharged_patient_speaks_for_nobody(feed: FakeWard) -> None:
+    here, gone = feed.clinic.cards["p-0001"], replace(feed.clinic.cards["p-0002"], discharged_ms=5, device="")
+    said = {gone.id: {"devices": {"esp32-002": {"source": "sensor", "last_frame_s": 9.0, "unplugged": []}}}}
+    found = {device.id: device.patient for device in devices([here, gone], said)}
+    assert found == {"esp32-001": here, "esp32-002": None}
+    assert "nobody" in text(devices_table(words("en"), devices([here, gone], said), 10.0))
+
+
+def test_those_who_left_stand_below_those_who_are_here(feed: FakeWard) -> None:
+    here, gone = feed.clinic.cards["p-0001"], replace(feed.clinic.cards["p-0002"], discharged_ms=5)
+    drawn = text(patients_table(words("en"), [gone, here]))
+    assert drawn.index(here.number) < drawn.index(gone.number) and "Admit again" in drawn
+
+
+def test_the_page_answers_and_a_wrong_address_is_told_in_the_visitors_language(client: Client) -> None:
+    assert client.get("/patients", base_url=BASE).status_code == 200
+    answer = client.get("/patients/nowhere", base_url=BASE, headers={"Accept-Language": "de"})
+    assert answer.status_code == 404 and "Hier ist keine Seite" in answer.get_data(as_text=True)
+    assert 'lang="de"' in answer.get_data(as_text=True)

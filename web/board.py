@@ -1,0 +1,70 @@
+"""Those who look at the ward: once a second each is told what changed in the patients' rows.
+
+Messages of the namespace ``/ward``: ``hello`` ({looks}) and ``ward`` ({t, all, rows, gone}): `rows` maps a patient to
+what is new of her row (web/ward.py), all of it where `all` is true; `gone` are those who left the ward. A viewer that
+is behind is skipped and given the whole picture when it has caught up, never a backlog.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from web.look import looks
+from web.viewer import Send, Viewer
+from web.ward import Row, changes, need, packed
+
+
+class Board:
+    """The rows as last published, and their viewers. Safe to use from the relay and from socket threads."""
+
+    def __init__(self, send: Send, window: int) -> None:
+        self._send = send
+        self._window = window
+        self._lock = threading.RLock()
+        self._rows: dict[str, Row] = {}
+        self._now_s = 0.0
+        self._viewers: dict[str, Viewer] = {}
+
+    def publish(self, rows: Mapping[str, Row], now_s: float) -> None:
+        """Remember `rows` and tell each viewer what of them is new. Also where nothing is: silence is a lost line."""
+        with self._lock:
+            news, gone = dict[str, Row](), [patient for patient in self._rows if patient not in rows]
+            for patient, row in rows.items():
+                old = self._rows.get(patient)
+                row["need"] = need(row, old["need"] if old else None)
+                if said := changes(old, row):
+                    news[patient] = packed(said, now_s)
+            self._rows, self._now_s = dict(rows), now_s
+            message = {"t": round(now_s, 2), "all": False, "rows": news, "gone": gone}
+            for viewer in list(self._viewers.values()):  # a socket that is found closed leaves while it is sent to
+                viewer.offer("ward", message)
+
+    def join(self, sid: str) -> None:
+        """Give the socket `sid` the whole ward and keep it told."""
+        viewer = Viewer(sid, self._send, self._window, self._resync)
+        with self._lock:
+            self._viewers[sid] = viewer
+            viewer.push("hello", {"looks": looks()})
+            viewer.push("ward", self._whole())
+
+    def leave(self, sid: str) -> None:
+        """Forget a socket; unknown ones are no error (a disconnect may come twice)."""
+        with self._lock:
+            self._viewers.pop(sid, None)
+
+    @property
+    def viewers(self) -> list[Viewer]:
+        """Who looks at the ward now."""
+        with self._lock:
+            return list(self._viewers.values())
+
+    def _resync(self, viewer: Viewer, _dropped: int) -> None:
+        with self._lock:
+            if viewer.sid in self._viewers:
+                viewer.push("ward", self._whole())
+
+    def _whole(self) -> dict[str, Any]:
+        rows = {patient: packed(row, self._now_s) for patient, row in self._rows.items()}
+        return {"t": round(self._now_s, 2), "all": True, "rows": rows, "gone": []}
