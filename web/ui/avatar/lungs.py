@@ -86,7 +86,9 @@ def airways() -> Part:
         field[box] = join(field[box], capsule(grid.points[box], a, b, ra, rb), 0.0022)
     pieces, _ = label(gaussian_filter(field, 0.5) < 0.0)
     trachea_piece = pieces[tuple(np.argwhere(trachea < -0.004)[0])]
-    field = np.where((pieces == 0) | (pieces == trachea_piece), field, 0.05)  # a twig that the grid cut off is no airway
+    field = np.where(
+        (pieces == 0) | (pieces == trachea_piece), field, 0.05
+    )  # a twig that the grid cut off is no airway
     s = grid.surface(field, 8_400, soften=0.5)
     return Part("airways", s.vertices, s.normals, s.faces, {"inhale": 0.8 * _inhale(s.vertices)["inhale"]})
 
