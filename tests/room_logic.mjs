@@ -6,7 +6,8 @@ import {EngineClock, ViewClock} from '../web/ui/src/clock.js';
 import {marksOf} from '../web/ui/src/marks.js';
 import {Scale, niceRange} from '../web/ui/src/scale.js';
 import {KEEP_S, Series} from '../web/ui/src/series.js';
-import {bodyWords, orderChannels, sampleAt} from '../web/ui/src/view.js';
+import {bodyWords} from '../web/ui/src/bodyView.js';
+import {orderChannels, sampleAt} from '../web/ui/src/view.js';
 import {number, provenanceWord, qualityText, qualityWord} from '../web/ui/src/words.js';
 
 const block = (t0, values, provenance = 0, period = 0.25) => ({
@@ -171,7 +172,7 @@ test('the envelope speaks for a region before the raw wave, and the room is no p
     room_temp_C: {kind: 'level', region: 'room', label: 'Room'},
   };
   const samples = new Map(Object.keys(channels).map((id) => [id, {value: 1, confidence: 1, provenance: 'measured'}]));
-  const {regions, air} = bodyWords(channels, samples, {}, new Map());
+  const {regions, air} = bodyWords(channels, samples, {}, new Map(), new Map(), 0);
   assert.equal(regions.cheek.label, 'EMG');
   assert.deepEqual([Object.keys(regions), Object.keys(air)], [['cheek'], ['room_temp_C']]);
   assert.equal(orderChannels(channels, {}).at(-1), 'room_temp_C');

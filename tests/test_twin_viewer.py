@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 
-def test_the_pure_parts_of_the_viewer_do_what_they_say() -> None:
+@pytest.mark.parametrize("name", ["twin_logic.mjs", "body_logic.mjs"])
+def test_the_pure_parts_of_the_viewer_do_what_they_say(name: str) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node to run the viewer's JavaScript")
-    suite = Path(__file__).with_name("twin_logic.mjs")
+    suite = Path(__file__).with_name(name)
     done = subprocess.run([node, "--test", str(suite)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

@@ -1,7 +1,11 @@
 // The viewer's pure parts, tested where they run: places of cards, quality, motion, styles. Started by test_twin_viewer.py.
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
+import {ambience, skinColour} from '../web/ui/src/twin/ambience.js';
+import {dashDepth, presence} from '../web/ui/src/twin/doubt.js';
+import {factsOf} from '../web/ui/src/twin/facts.js';
 import {arrange, plan} from '../web/ui/src/twin/layout.js';
+import {beatShape, Phase} from '../web/ui/src/twin/motion.js';
 import {OUTLINE} from '../web/ui/src/twin/outline.js';
 import {Governor} from '../web/ui/src/twin/quality.js';
 import {PROVENANCE, REGIONS, RegionState, rgb, unit} from '../web/ui/src/twin/regions.js';
@@ -88,6 +92,86 @@ test('a slow machine gets fewer pixels and a fast one gets them back', () => {
   assert.ok(run(60, 200) >= 1 && governor.dpr < 2);
   const low = governor.dpr;
   assert.ok(run(16, 1200) >= 1 && governor.dpr > low);
+});
+
+test('quality does not swing where a finer picture proves too slow: each failure makes the next try later', () => {
+  const governor = new Governor({software: false, reducedMotion: false, devicePixelRatio: 1});
+  const changes = [];
+  let now = 0;
+  for (let i = 0; i < 12000; i += 1) { // fine pictures take 50 ms, coarser ones 10 ms
+    now += governor.dpr >= 1 ? 50 : 10;
+    governor.begin(now);
+    if (governor.adapt()) changes.push(i);
+  }
+  const pauses = changes.slice(1).map((at, i) => at - changes[i]).filter((_, i) => i % 2 === 0);
+  assert.ok(pauses.length >= 3 && pauses.every((pause, i) => i === 0 || pause >= pauses[i - 1]), String(pauses));
+  assert.ok(pauses.at(-1) > 4 * pauses[0], String(pauses));
+});
+
+test('the lowest tier spares more than pixels', () => {
+  const governor = new Governor({software: false, reducedMotion: false, devicePixelRatio: 1});
+  assert.equal(governor.spare, false);
+  for (let i = 0; i < 400; i += 1) {
+    governor.begin(i * 60);
+    governor.adapt();
+  }
+  assert.equal(governor.spare, true);
+});
+
+test('one cycle takes 60 / rate seconds at any frame rate, and a new rate never makes the phase jump', () => {
+  for (const rate of [14, 60, 72, 181]) for (const dt of [1 / 60, 0.05, 0.4]) {
+    const phase = new Phase();
+    let [cycles, last] = [0, 0];
+    for (let t = 0; t < 60 - 1e-9; t += dt) {
+      const at = phase.step(Math.min(dt, 60 - t), rate);
+      cycles += at < last ? 1 : 0;
+      last = at;
+    }
+    assert.ok(Math.abs(cycles + last - rate) < 0.51 || dt * rate > 60, `${rate}/min at ${dt} s: ${cycles + last}`);
+  }
+  const phase = new Phase();
+  for (let i = 0; i < 100; i += 1) {
+    const before = phase.at;
+    const after = phase.step(0.016, i < 50 ? 60 : 170);
+    const step = (after - before + 1) % 1;
+    assert.ok(step <= (0.016 * 170) / 60 + 1e-9, `jumped by ${step}`);
+  }
+  const stood = phase.at;
+  assert.equal(phase.step(5, null), stood, 'without an honest rate the organ stands');
+  assert.ok(beatShape(0.22) > 0.9 && Math.abs(beatShape(0.95)) < 0.02);
+});
+
+test('what is left of a synthesised part is its confidence, and its dashes deepen as that falls', () => {
+  const steps = [1, 0.95, 0.9, 0.7, 0.5, 0.3, 0.15, 0];
+  steps.slice(1).forEach((sure, i) => {
+    assert.ok(presence(sure) < presence(steps[i]));
+    assert.ok(dashDepth(sure) >= dashDepth(steps[i]));
+  });
+  assert.equal(presence(0.72), 0.72);
+  assert.ok(dashDepth(1) > 0.2, 'even a sure synthesised value is dashed');
+  assert.ok(dashDepth(0.5) > 0.999);
+});
+
+test('skin is blue when cold and red when warm, and air that is not known changes nothing', () => {
+  const [cold, mild, warm] = [26, 33, 39].map(skinColour);
+  assert.ok(cold[2] > cold[0] && warm[0] > warm[2] && mild[0] < mild[2]);
+  assert.deepEqual(skinColour(10), cold);
+  const word = (signal, value, provenance = 'measured') => ({signal, value, provenance});
+  assert.deepEqual(ambience({}), {haze: 0, warmth: 0, light: 1});
+  assert.deepEqual(ambience({a: word('room_rh_pct', 90, 'withheld'), b: word('light_lux', NaN)}), ambience(undefined));
+  const felt = ambience({a: word('room_rh_pct', 90), b: word('room_temp_C', 12), c: word('light_lux', 1000)});
+  assert.ok(felt.haze === 1 && felt.warmth === -1 && felt.light > 1 && felt.light <= 1.3);
+});
+
+test('every word of a view is a fact to be read, and what is not there is none', () => {
+  const word = (label, more) => ({label, text: '1', provenance: 'measured', provenanceText: 'MEASURED', ...more});
+  const facts = factsOf({
+    regions: {palm: word('Palm'), cheek: word('Cheek', {provenance: 'none'})},
+    organs: {heart: word('Heart', {provenance: 'none', illustrative: true, provenanceText: 'illustrative'})},
+    air: {room_rh_pct: word('Humidity', {effect: 'haze'})},
+    posture: null,
+  });
+  assert.deepEqual(facts.map((fact) => fact.text), ['Palm 1, MEASURED', 'Heart 1, illustrative', 'Humidity 1, MEASURED, haze']);
 });
 
 test('the flat outline has every region and an anchor on both sides', () => {

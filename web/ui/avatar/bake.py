@@ -20,7 +20,7 @@ from web.ui.avatar.notice import ASSETS
 
 OUTLINE = Path("web/ui/src/twin/outline.js")
 NAME = "avatar.glb"
-MAX_BYTES = 4_000_000
+MAX_BYTES = 2_600_000
 _DENSITY_KG_M3 = 985  # of a human body, lungs half full; turns the mesh's volume into weight
 
 
@@ -59,7 +59,7 @@ def _anchors(body: Body, places: list[regions.Anchor]) -> list[gltf.Anchor]:
         for a in places
     ]
     inside = {
-        "heart": ([0.020, 1.262, 0.085], "thorax"),
+        "heart": ([0.029, 1.262, 0.088], "thorax"),
         "lungs": ([-0.078, 1.345, 0.060], "thorax"),
         "brain": ([0.0, 1.690, 0.060], "skull"),
     }

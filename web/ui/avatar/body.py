@@ -1,8 +1,9 @@
 """The patient's body: corners of the shape space, the anatomical pose, a modest surface, breath and face morphs.
 
 The base mesh is a young man of average weight and stature; the morph `female` leads to a young woman. From each of the
-two, morphs lead to old, child, light, heavy, tall and short (for the woman with the suffix `_female`), and add up. All
-are posed, smoothed and made symmetric alike, so any mixture stays a decent body. Output: metres, feet on y = 0.
+two, morphs lead to old, child, light, heavy, tall and short (for the woman with the suffix `_female`), and add up; one
+`baby` for both leads from the man. All are posed, smoothed and made symmetric alike, so any mixture stays a decent
+body. Output: metres, feet on y = 0.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ _AVERAGE, _LIGHT, _HEAVY = (  # only little muscle lets the weight targets reach
     ("minmuscle", "minweight"),
     ("minmuscle", "maxweight"),
 )
-_CORNERS = {"old": ("old", *_AVERAGE), "child": ("child", *_AVERAGE)} | {
+_CORNERS = {
+    "old": ("old", *_AVERAGE),
+    "child": ("child", *_AVERAGE),
     "light": ("young", *_LIGHT),
     "heavy": ("young", *_HEAVY),
 }
@@ -72,6 +75,8 @@ def build() -> Body:
             morphs[sex] = start - base
         for name, shape in _shapes(sex, mesh.vertices, raw[suffix]).items():
             morphs[name + suffix] = _grounded(surface.smooth(pose(mh.symmetric(shape), rig))) - start
+    baby = np.mean([mesh.vertices + mh.person(sex, "baby", *_AVERAGE) for sex in _SEXES], axis=0)  # one serves both
+    morphs["baby"] = _grounded(surface.smooth(pose(mh.symmetric(baby), rig))) - base
     for name, delta in _motions().items():
         moved = pose(raw[""] + mh.symmetric(delta), rig) - pose(raw[""], rig)
         morphs[name] = mh.symmetric(moved) * _DM

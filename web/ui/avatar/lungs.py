@@ -6,6 +6,7 @@ In the base body's place, metres. All carry the morph `inhale`.
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, label
 
 from web.ui.avatar.fields import Grid, Point, capsule, cut, ellipsoid, join, ridge, tube
 from web.ui.avatar.gltf import Part
@@ -38,7 +39,7 @@ def _pleura(p: Floats, side: int) -> Floats:
     field = cut(field, x - (0.014 + 0.030 * np.clip((y - 1.36) / 0.11, 0, 1) ** 2), 0.014)  # the mediastinum
     dome = ellipsoid(p, (side * 0.070, 1.105, 0.020), (0.088, 0.128 if side > 0 else 0.138, 0.108))
     field = cut(field, dome, 0.007)
-    bed = ellipsoid(p, (0.022, 1.258, 0.066), (0.058, 0.064, 0.054))  # where the heart lies
+    bed = ellipsoid(p, (0.032, 1.256, 0.068), (0.062, 0.064, 0.056))  # where the heart lies: the left lung's notch
     field = cut(field, bed, 0.010)
     spine = capsule(p, (0.0, 1.10, -0.052), (0.0, 1.50, -0.030), 0.030, 0.026)
     return cut(field, spine, 0.010)
@@ -74,7 +75,7 @@ def _inhale(vertices: Floats) -> dict[str, Floats]:
 
 def airways() -> Part:
     """Trachea with its rings, the main bronchi and a bronchial tree in each lung."""
-    grid = Grid((-0.128, 1.165, -0.070), (0.128, 1.530, 0.110), 0.0019)
+    grid = Grid((-0.128, 1.165, -0.070), (0.128, 1.530, 0.110), 0.0017)
     field = np.full(grid.points.shape[:3], 0.05)
     trachea = tube(
         grid.points, [(0.0, 1.512, 0.022), (0.0, 1.44, 0.006), (0.002, 1.372, -0.006)], [0.0092, 0.0088, 0.0086]
@@ -83,7 +84,12 @@ def airways() -> Part:
     for a, b, ra, rb in _tree():
         box = grid.around(a, b, ra + 0.008)
         field[box] = join(field[box], capsule(grid.points[box], a, b, ra, rb), 0.0022)
-    s = grid.surface(field, 6_500, soften=0.6)
+    pieces, _ = label(gaussian_filter(field, 0.5) < 0.0)
+    trachea_piece = pieces[tuple(np.argwhere(trachea < -0.004)[0])]
+    field = np.where(
+        (pieces == 0) | (pieces == trachea_piece), field, 0.05
+    )  # a twig that the grid cut off is no airway
+    s = grid.surface(field, 8_400, soften=0.5)
     return Part("airways", s.vertices, s.normals, s.faces, {"inhale": 0.8 * _inhale(s.vertices)["inhale"]})
 
 
@@ -102,7 +108,7 @@ def _tree() -> list[tuple[Point, Point, float, float]]:
     return segments
 
 
-def _tips(side: int, hilum: Floats, count: int = 30) -> list[Floats]:
+def _tips(side: int, hilum: Floats, count: int = 26) -> list[Floats]:
     """Points at least 9 mm inside the lung, each the farthest from those before; nearest to the hilum first."""
     rng = np.random.default_rng(_SEED + side)
     low, high = np.array([0.02, _BASE_Y, -0.07]), np.array([0.13, _APEX_Y, 0.11])
@@ -132,11 +138,11 @@ def _grow(nodes: list[Floats], parent: list[int], tip: Floats) -> None:
 
 
 def _murray(parent: list[int]) -> Floats:
-    """Radius m of the segment that ends at each node: cubes add up at each fork, tips are 1.4 mm."""
+    """Radius m of the segment that ends at each node: cubes add up at each fork, tips are 2 mm."""
     cube = np.zeros(len(parent))
     forks = set(parent)
     for i in range(len(parent) - 1, 0, -1):
         if i not in forks:
-            cube[i] = 0.0015**3
+            cube[i] = 0.0020**3
         cube[parent[i]] += cube[i]
-    return np.asarray(np.clip(cube ** (1 / 3), 0.0015, 0.0066))
+    return np.asarray(np.clip(cube ** (1 / 3), 0.0020, 0.0068))

@@ -32,6 +32,7 @@ ROWS = (
         "0.3.0; posed, smoothed, masked and given organs by web/ui/avatar/bake.py",
         "CC0-1.0 (source data and result); the wheel's `smplx` topology is not used",
     ),
+    Row("body.css", "Everbeat", "Apache-2.0", hashed=False),
     Row("everbeat.css", "Everbeat", "Apache-2.0", hashed=False),
     Row("favicon.svg", "Everbeat", "Apache-2.0", hashed=False),
     Row("patients.css", "Everbeat", "Apache-2.0", hashed=False),

@@ -15,8 +15,8 @@ from web.ui.avatar.gltf import Part
 from web.ui.avatar.lungs import airways, lung
 from web.ui.avatar.makehuman import Floats
 
-_HEART_BASE = (-0.002, 1.286, 0.046)  # middle of the valves' plane
-_HEART_AXIS = np.array([0.60, -0.66, 0.45])  # towards the apex: left, down, forward
+_HEART_BASE = (0.007, 1.286, 0.046)  # middle of the valves' plane
+_HEART_AXIS = np.array([0.67, -0.60, 0.44])  # towards the apex: left, down, forward
 
 
 def build() -> list[Part]:
@@ -26,7 +26,7 @@ def build() -> list[Part]:
 
 def heart() -> Part:
     """Four chambers, aorta with its arch and branches, pulmonary trunk, caval and pulmonary veins, coronaries."""
-    grid = Grid((-0.062, -0.105, -0.080), (0.078, 0.132, 0.066), 0.0020)
+    grid = Grid((-0.064, -0.105, -0.080), (0.088, 0.132, 0.066), 0.0020)
     p = grid.points
     left, right = _ventricles(p)
     ventricles = _coronaries(left, right, join(left, right, 0.010))
@@ -60,7 +60,7 @@ def _systole(local: Floats, tissue: Floats, _: Floats) -> dict[str, Floats]:
 
 
 def _ventricles(p: Floats) -> tuple[Floats, Floats]:
-    apex = _HEART_AXIS / np.linalg.norm(_HEART_AXIS) * 0.074
+    apex = _HEART_AXIS / np.linalg.norm(_HEART_AXIS) * 0.081
     left = capsule(p, (0.012, -0.004, -0.008), tuple(apex + np.array([0.003, 0.001, -0.002])), 0.0325, 0.0145)
     right = capsule(p, (-0.022, -0.010, 0.019), tuple(apex * 0.84 + np.array([-0.006, -0.008, 0.006])), 0.0250, 0.0120)
     outflow = capsule(p, (-0.006, -0.004, 0.027), (0.010, 0.030, 0.026), 0.0200, 0.0130)

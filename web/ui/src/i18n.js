@@ -20,6 +20,11 @@ export function t(key, facts = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => facts[name] ?? whole);
 }
 
+/** All texts of an area, by their names within it: what a lazy bundle, which has no catalogues, is handed. */
+export const area = (name) => Object.fromEntries(
+  Object.keys(texts.en).filter((key) => key.startsWith(`${name}.`)).map((key) => [key.slice(name.length + 1), t(key)]),
+);
+
 /** Whether there is a text of that key. */
 export const has = (key) => key in texts.en;
 

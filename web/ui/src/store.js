@@ -6,7 +6,8 @@ import {EngineClock, ViewClock} from './clock.js';
 import {patientOfPage} from './address.js';
 import {Scale} from './scale.js';
 import {Series} from './series.js';
-import {bodyWords, lookOf, orderChannels, organRate, sampleAt} from './view.js';
+import {NOTHING, bodyWords, breathFill, channelsOf} from './bodyView.js';
+import {lookOf, orderChannels, sampleAt} from './view.js';
 import {KIND, decode} from './wire.js';
 
 const TICK_MS = 250;
@@ -16,9 +17,6 @@ const RETRY_MS = 2000;
 const LINGER_MS = 300;
 const MAX_EVENTS = 100;
 const DEFAULT_LAG_S = 4.5;
-const NOTHING = {regions: {}, air: {}}; // what a standing line shows as present
-const HEART = ['hr_bpm', 'hr_bpm.pulse'];
-const BREATH = ['resp_rpm'];
 const local = () => performance.now() / 1000;
 
 class Store {
@@ -28,7 +26,8 @@ class Store {
       patient, holders: 0,
       card: null, looks: {}, status: null, events: [], dropped: null, acknowledged: 0, refusedMessages: 0,
       series: new Map(), scales: new Map(), order: [], silent: null, down: null,
-      view: {t: NaN, samples: new Map(), body: {regions: {}, air: {}}}, sweepOf: () => 20, // channel -> s across its trace
+      view: {t: NaN, samples: new Map(), body: NOTHING}, sweepOf: () => 20, // channel -> s across its trace
+      picked: null,
     });
     this.engine = new EngineClock();
     this.clock = new ViewClock();
@@ -36,11 +35,11 @@ class Store {
     this.lastWord = -Infinity; // machine's monotonic s of the last message
   }
 
-  /** Subscribe to tick, channels, events, card, past or line. Returns the way out. */
+  /** Subscribe to tick, channels, events, card, past, picked or line. Returns the way out. */
   on(kind, listener) {
     if (!this.listeners.has(kind)) this.listeners.set(kind, new Set());
     this.listeners.get(kind).add(listener);
-    return () => this.listeners.get(kind).delete(listener);
+    return () => this.listeners.get(kind)?.delete(listener); // a closed store has forgotten everyone
   }
 
   #say(kind, detail) {
@@ -177,20 +176,23 @@ class Store {
       const series = this.series.get(id);
       if (moving && series && this.scales.get(id).follow(series, t - this.sweepOf(id), t)) this.#say('past');
     }
-    const body = bodyWords(this.status?.channels ?? {}, samples, this.looks, this.scales);
+    const body = bodyWords(this.status?.channels ?? {}, samples, this.looks, this.scales, this.series, t);
     this.view = {t, moving, samples, body};
     this.#say('tick');
   }
 
   /** What the 3D body shows; see the twin viewer. Nothing of a standing line is passed off as present. */
   body() {
-    const heart = organRate(this.view.samples, HEART);
-    const breath = organRate(this.view.samples, BREATH);
-    return {
-      ...(this.view.moving ? this.view.body : NOTHING),
-      heartRate: heart.rate, heartIllustrative: heart.illustrative,
-      breathRate: breath.rate, breathIllustrative: breath.illustrative,
-    };
+    if (!this.view.moving) return NOTHING;
+    const {body} = this.view;
+    const fill = body.organs.lungs?.fill === undefined ? undefined : breathFill(this.series, this.scales, this.status.channels, this.frame().t);
+    return fill === undefined ? body : {...body, organs: {...body.organs, lungs: {...body.organs.lungs, fill}}};
+  }
+
+  /** Pick a place on the body, or none (null): {region, channels}, which tiles, traces and the body's card follow. */
+  pick(region) {
+    this.picked = region ? {region, channels: channelsOf(this.status?.channels ?? {}, region)} : null;
+    this.#say('picked', this.picked);
   }
 
   /** The last measured time of a channel at or before the view time, Unix s; NaN where there is none in memory. */

@@ -1,8 +1,7 @@
 // What a screen shows at one view time. One record a channel, read once a tick; traces' numbers, tiles and the body
 // all take it from here, so that they cannot disagree. Pure functions over series, status and looks.
-import {NONE, isRevised, number, percent, provenanceWord, badge} from './words.js';
+import {NONE, isRevised, number, provenanceWord} from './words.js';
 
-const RANK = {envelope: 0, level: 1, wave: 2}; // which of a region's channels speaks for it
 const FALLBACK = {unit: '', factor: 1, digits: 2, color: '#9fb3c8', order: 999, minSpan: 0, label: ''};
 
 /** The look of a channel's signal; a plain one where the server sent none. */
@@ -53,43 +52,3 @@ export function shown(sample, look) {
 
 /** "0.12–0.34": the central 90 %, in the look's unit. */
 export const rangeText = (sample, look) => `${number(sample.lower, look)}–${number(sample.upper, look)}`;
-
-/** For the 3D body: {regions, air}, words {provenance, confidence, activity, label, text, provenanceText, color} by
- * region of the body and, for the room's sensors, by channel. */
-export function bodyWords(channels, samples, looks, scales) {
-  const regions = {};
-  const air = {};
-  for (const id of orderChannels(channels, looks)) {
-    const {region, kind, label} = channels[id];
-    const sample = samples.get(id);
-    const inRoom = region === 'room';
-    if (!sample || (!inRoom && regions[region]?.rank <= RANK[kind])) continue;
-    const look = lookOf(looks, id);
-    (inRoom ? air : regions)[inRoom ? id : region] = {
-      rank: RANK[kind], label, color: look.color,
-      provenance: sample.provenance,
-      confidence: sample.confidence,
-      activity: activity(sample, scales.get(id)),
-      text: `${number(sample.value, look)} ${look.unit}`.trim(),
-      provenanceText: ['measured', 'withheld', 'none'].includes(sample.provenance) ? badge(sample.provenance) : `${badge(sample.provenance)} ${percent(sample.confidence)}`,
-    };
-  }
-  return {regions, air};
-}
-
-/** Where the value lies in its row's scale, 0..1; 0 where there is no honest value. */
-function activity(sample, scale) {
-  if (!scale || !Number.isFinite(sample.value) || !(scale.high > scale.low)) return 0;
-  return Math.max(0, Math.min(1, (sample.value - scale.low) / (scale.high - scale.low)));
-}
-
-/** A rate per minute for an organ: [rate or null, illustrative]. Withheld and absent rates move nothing measured. */
-export function organRate(samples, ids) {
-  for (const id of ids) {
-    const sample = samples.get(id);
-    if (sample && Number.isFinite(sample.value) && ['measured', 'synthesised', 'predicted'].includes(sample.provenance)) {
-      return {rate: sample.value, illustrative: false};
-    }
-  }
-  return {rate: null, illustrative: true};
-}

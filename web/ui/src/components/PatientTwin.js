@@ -1,31 +1,69 @@
-// The 3D body. The viewer is twin/; this gives it the page's one view of the samples.
+// The 3D body. The viewer is twin/; this gives it the page's one view of the samples, and shows what is picked on it.
 import React, {useEffect, useRef} from 'react';
 import PropTypes from 'prop-types';
+import {area, language} from '../i18n.js';
 import {lazy} from '../lazy.js';
 import {store} from '../store.js';
 import {useStore} from './hooks.js';
+import RegionCard from './RegionCard.js';
 
-/** The patient as a hologram; regions show value, provenance and uncertainty. */
+const poses = new Map(); // patient -> where the camera stood when the room was left: one comes back to the same view
+
+/** The patient as a hologram; regions and organs show value, provenance and uncertainty, and can be picked. */
 function PatientTwin({id, glbUrl, setProps}) {
   const box = useRef(null);
   const viewer = useRef(null);
-  const {card} = useStore('card');
+  const {card, picked, patient} = useStore('card', 'picked');
   useEffect(() => {
     const reducedMotion = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
-    const onPick = (region) => setProps?.({picked: region});
     let gone = false;
     lazy('body').then(({mountTwin}) => {
       if (gone) return;
-      viewer.current = mountTwin(box.current, {glbUrl, getView: () => store().body(), onPick, labels: {}, reducedMotion});
+      viewer.current = mountTwin(box.current, {
+        glbUrl, getView: () => store().body(), onPick: (place) => store().pick(place), labels: area('body'), reducedMotion, pose: poses.get(patient),
+      });
       if (store().card) viewer.current.setPatient(measures(store().card));
     });
     return () => {
       gone = true;
+      const pose = viewer.current?.pose();
+      if (pose) poses.set(patient, pose);
       viewer.current?.dispose();
+      viewer.current = null;
     };
-  }, [glbUrl]);
+  }, [glbUrl, language()]);
   useEffect(() => { if (card) viewer.current?.setPatient(measures(card)); }, [card]);
-  return <div id={id} className="eb-body" ref={box} />;
+  useEffect(() => {
+    viewer.current?.setPicked(picked?.region ?? null);
+    highlight(picked?.channels ?? []);
+    setProps?.({picked});
+    return () => highlight([]);
+  }, [picked]);
+  const close = () => {
+    box.current?.querySelector(`[data-region="${picked?.region}"]`)?.focus();
+    store().pick(null);
+  };
+  const onKeyDown = (event) => {
+    if (event.key !== 'Escape' || !picked) return;
+    event.stopPropagation();
+    close();
+  };
+  return (
+    <div className="eb-body-place" onKeyDown={onKeyDown}>
+      <div id={id} className="eb-body" ref={box} />
+      {picked && <RegionCard key={picked.region} place={picked.region} channels={picked.channels} onClose={close} />}
+    </div>
+  );
+}
+
+/** Marks the tiles and traces of these channels on the page, and brings the first tile into sight. */
+function highlight(channels) {
+  const wanted = new Set(channels);
+  document.querySelectorAll('[data-tile], [data-row]').forEach((node) => {
+    if (wanted.has(node.dataset.tile ?? node.dataset.row)) node.setAttribute('data-picked', 'true');
+    else node.removeAttribute('data-picked');
+  });
+  document.querySelector('[data-tile][data-picked]')?.scrollIntoView({block: 'nearest', inline: 'nearest'});
 }
 
 /** What the body is shaped by; what is not known takes the viewer's default. */
@@ -39,8 +77,8 @@ PatientTwin.propTypes = {
   id: PropTypes.string,
   /** URL of the baked body. */
   glbUrl: PropTypes.string.isRequired,
-  /** Read only: the region that was picked last. */
-  picked: PropTypes.string,
+  /** Read only: what was picked last, {region, channels}; null where nothing is. */
+  picked: PropTypes.object,
   /** Dash's way to tell callbacks. */
   setProps: PropTypes.func,
 };

@@ -51,7 +51,7 @@ class Avatar {
     const known = Object.fromEntries(Object.entries(patient ?? {}).filter(([, value]) => value != null && value !== ''));
     const { sex, age, heightCm, weightKg } = { ...DEFAULT_PATIENT, ...known };
     const shape = { ...sexAndAge(sex, Number(age)), stature: 0, weight: 0 };
-    const metres = Math.min(2.3, Math.max(0.9, Number(heightCm) / 100 || 1.7));
+    const metres = Math.min(2.3, Math.max(0.45, Number(heightCm) / 100 || 1.7));
     shape.stature = this.solveStature(shape, metres, Number(age));
     shape.weight = this.solveWeight(shape, metres, Number(weightKg));
     const shaped = this.shape(shape);
@@ -59,15 +59,16 @@ class Avatar {
     this.wear(shaped, metres);
   }
 
-  /** Vertex positions (3 N) m of a mixture of shape morphs. */
-  shape({ female, old, child, stature, weight }) {
+  /** Vertex positions (3 N) m of a mixture of shape morphs; a baby is half as long, so grown-ups' fat counts half. */
+  shape({ female, old, child, baby, stature, weight }) {
     const out = this.rest.slice();
     add(out, this.body.morphs.female, female);
-    for (const [suffix, share] of [['', 1 - female], ['_female', female]]) {
+    add(out, this.body.morphs.baby, baby);
+    for (const [suffix, share] of [['', 1 - baby - female], ['_female', female]]) {
       add(out, this.body.morphs[`old${suffix}`], share * old);
-      add(out, this.body.morphs[`child${suffix}`], share * child);
+      add(out, this.body.morphs[`child${suffix}`], (share / Math.max(1e-6, 1 - baby)) * child);
       add(out, this.body.morphs[`${stature < 0 ? 'short' : 'tall'}${suffix}`], share * Math.abs(stature));
-      add(out, this.body.morphs[`${weight < 0 ? 'light' : 'heavy'}${suffix}`], share * Math.abs(weight));
+      add(out, this.body.morphs[`${weight < 0 ? 'light' : 'heavy'}${suffix}`], (share + (suffix ? 0 : 0.45 * baby)) * Math.abs(weight));
     }
     return out;
   }

@@ -5,10 +5,10 @@ import { OrbitControls } from 'three/examples/jsm/controls/OrbitControls.js';
 
 const FOV_DEG = 24; // long lens: little distortion of face and hands
 const HOME_AZIMUTH = 0.0;
-const HOME_POLAR = 1.52; // rad from the vertical; a little above the horizon
+const STANDING_POLAR = 1.52; // rad from the vertical; a little above the horizon
+const LYING_POLAR = 1.08; // a lying body is looked down upon, as from a bedside
 const EASE_S = 0.5;
 const ZOOM = [0.55, 1.25];
-const ARMS_M = 1.0; // width of the body with its arms, for 1.74 m
 
 export class Camera {
   constructor(canvas) {
@@ -22,18 +22,21 @@ export class Camera {
     this.returning = null;
     this.controls.addEventListener('start', () => (this.returning = null));
     this.distance = 4.4;
+    this.polar = STANDING_POLAR;
     this.target = new THREE.Vector3(0, 0.92, 0);
     this.place();
   }
 
-  /** Fits a body of `height` m into `size` {width, height} CSS px, `gutter` px free on both sides, `aside` px to the left. */
-  frame(size, height, gutter, aside) {
+  /** Fits a body of `extent` {width, height} m into `size` CSS px, `gutter` px free on both sides, `aside` px to the left. */
+  frame(size, extent, gutter, aside) {
+    const height = Math.max(extent.height, 0.5 * extent.width); // a lying body keeps some air above it
     const tan = Math.tan((FOV_DEG * Math.PI) / 360);
     const tall = (height * 1.10) / (2 * tan);
-    const across = ((ARMS_M * height) / 1.74) * (size.width / Math.max(120, size.width - 2 * gutter));
+    const across = 1.08 * extent.width * (size.width / Math.max(120, size.width - 2 * gutter));
     const wide = across / (2 * tan * (size.width / size.height));
     this.distance = Math.max(tall, wide);
-    this.target.set(0, height * 0.505, 0);
+    this.target.set(0, extent.height * 0.505, 0);
+    this.polar = extent.width > extent.height ? LYING_POLAR : STANDING_POLAR;
     this.eye.aspect = size.width / size.height;
     if (aside) this.eye.setViewOffset(size.width, size.height, aside, 0, size.width, size.height);
     else this.eye.clearViewOffset();
@@ -45,15 +48,27 @@ export class Camera {
     this.framed = true;
   }
 
+  /** {azimuth, polar} rad and zoom (1 = all of the body): plain values, which another screen could take or give. */
+  get pose() {
+    const { theta, phi, radius } = this.spherical();
+    return { azimuth: theta, polar: phi, zoom: this.distance / radius };
+  }
+
+  /** Takes a pose before the body is framed; undefined: from the front. */
+  set pose(pose) {
+    this.home = pose;
+  }
+
   place() {
-    this.eye.position.setFromSphericalCoords(this.distance, HOME_POLAR, HOME_AZIMUTH).add(this.target);
+    const { azimuth, polar, zoom } = this.home ?? { azimuth: HOME_AZIMUTH, polar: this.polar, zoom: 1 };
+    this.eye.position.setFromSphericalCoords(this.distance / zoom, polar, azimuth).add(this.target);
     this.controls.target.copy(this.target);
     this.controls.update();
   }
 
   /** Starts the way back to where the body was first seen. */
   reset() {
-    this.returning = new THREE.Spherical(this.distance, HOME_POLAR, HOME_AZIMUTH);
+    this.returning = new THREE.Spherical(this.distance, this.polar, HOME_AZIMUTH);
   }
 
   /** Turns by `azimuth` rad and moves nearer by `zoom` (1 = as is): for the keyboard. */

@@ -1,18 +1,18 @@
-// The patient in the room: meshes with their materials, and how heart, lungs and muscles move. Asks nobody for data;
-// `update` is told what to show.
+// The patient in the room: meshes with their materials, how heart, lungs and muscles move, and how it stands or lies.
+// Asks nobody for data; `update` is told what to show. One figure is one patient: a room may hold several.
 
 import * as THREE from 'three';
 import { bodyMaterial, depthMaterial, lungMaterial, organMaterial, veilMaterial } from './materials.js';
+import { skinColour } from './ambience.js';
+import { beatShape, breathShape, Phase } from './motion.js';
+import { Posture } from './posture.js';
 import { REGIONS, RegionState, unit } from './regions.js';
 
-export const IDLE_HEART = 60; // per minute, shown as illustrative while no such signal is measured
-export const IDLE_BREATH = 14;
-
 const ORGANS = {
-  lung_l: { frame: 'thorax', colour: '#5fe3cf', order: 3, make: (hex, f) => lungMaterial(hex, f) },
-  lung_r: { frame: 'thorax', colour: '#5fe3cf', order: 3, make: (hex, f) => lungMaterial(hex, f) },
-  airways: { frame: 'thorax', colour: '#79dcd2', order: 2, make: (hex) => organMaterial(hex, { gain: 0.9, rim: 0.35 }) },
-  heart: { frame: 'thorax', colour: '#ff5d6c', order: 2, make: (hex) => organMaterial(hex, { tissue: true }) },
+  lung_l: { word: 'lungs', frame: 'thorax', colour: '#5fe3cf', order: 3, make: (hex, f) => lungMaterial(hex, f) },
+  lung_r: { word: 'lungs', frame: 'thorax', colour: '#5fe3cf', order: 3, make: (hex, f) => lungMaterial(hex, f) },
+  airways: { word: 'lungs', frame: 'thorax', colour: '#79dcd2', order: 2, make: (hex) => organMaterial(hex, { gain: 1.0, rim: 0.5 }) },
+  heart: { word: 'heart', frame: 'thorax', colour: '#ff5d6c', order: 2, make: (hex) => organMaterial(hex, { tissue: true }) },
   brain: { frame: 'skull', colour: '#9fc6e6', order: 3, make: (hex) => veilMaterial(hex) },
 };
 
@@ -22,8 +22,10 @@ export class Figure {
     this.avatar = avatar;
     this.group = new THREE.Group();
     this.states = Object.fromEntries(REGIONS.map((name) => [name, new RegionState()]));
-    this.beat = 0; // phase of the heart, 0..1
-    this.breath = 0.3;
+    this.inside = { heart: new RegionState(), lungs: new RegionState() };
+    this.beat = new Phase();
+    this.breath = new Phase(0.3);
+    this.posture = new Posture();
     this.organs = {};
     const { geometry } = avatar.body;
     this.moves = new THREE.Vector3(); // breath, cheek, brow
@@ -52,30 +54,54 @@ export class Figure {
     this.skin.material.uniforms.uHeight.value = this.avatar.height;
   }
 
-  /** Shows `view` (see index.js); `accented` names regions that are picked or pointed at; `still`: no motion. */
+  /** Takes the posture of `view`; true where the room must frame the figure anew. */
+  aim(view) {
+    return this.posture.aim(view.posture?.up, this.avatar.positions);
+  }
+
+  /** Shows `view` (see index.js); `accented` names places that are picked or pointed at; `still`: no motion. */
   update(view, accented, time_s, dt_s, still) {
-    this.beat = (this.beat + (dt_s * (view.heartRate ?? IDLE_HEART)) / 60) % 1;
-    this.breath = (this.breath + (dt_s * (view.breathRate ?? IDLE_BREATH)) / 60) % 1;
+    const { heart, lungs } = view.organs ?? {};
+    this.beat.step(dt_s, rateOf(heart));
+    this.breath.step(dt_s, rateOf(lungs));
     const uniforms = this.skin.material.uniforms;
     uniforms.uTime.value = still ? 0 : time_s;
+    const skin = tintOf(view.skin);
     REGIONS.forEach((name, i) => {
       const state = this.states[name];
       state.step(view.regions?.[name], accented.has(name), dt_s);
       uniforms.uColour.value[i].set(...state.colour);
       uniforms.uMode.value[i].set(...state.mode);
       uniforms.uLevel.value[i].set(state.confidence, state.activity, state.accent);
+      uniforms.uTint.value[i].set(...skin.colour, skin.region === name ? skin.strength : 0);
     });
-    this.move(still);
+    this.doubt(view, accented, still ? 0 : time_s, dt_s);
+    this.move(still, lungs);
   }
 
-  /** Heart, lungs, chest and face at their present phase. Standing still, the heart only brightens. */
-  move(still) {
-    const systole = beatShape(this.beat);
-    const air = still ? 0.3 : breathShape(this.breath);
+  /** Each organ in the style of what moves it; one that nothing measures is dimmer, and its label says illustrative. */
+  doubt(view, accented, time_s, dt_s) {
+    for (const [name, state] of Object.entries(this.inside)) state.step(view.organs?.[name], accented.has(name), dt_s);
+    for (const [name, organ] of Object.entries(this.organs)) {
+      const state = this.inside[ORGANS[name].word];
+      if (!state) continue;
+      const { uMode, uSure, uTime, uPixel, uLift } = organ.material.uniforms;
+      uMode.value.set(...state.mode);
+      uSure.value = state.confidence;
+      uTime.value = time_s;
+      uPixel.value = this.skin.material.uniforms.uPixel.value;
+      uLift.value = (Math.max(...state.mode) > 0.5 ? 1 : 0.72) + 0.35 * state.accent;
+    }
+  }
+
+  /** Heart, lungs, chest and face at their present phase. Standing still, nothing moves: labels say the rates. */
+  move(still, lungs) {
+    const systole = beatShape(this.beat.at);
+    const air = still ? 0.3 : (lungs?.fill ?? breathShape(this.breath.at));
     const { heart, lung_l: left, lung_r: right, airways, brain } = this.organs;
     if (heart) {
       heart.material.uniforms.uMove.value.x = still ? 0 : systole;
-      heart.material.uniforms.uPulse.value = Math.max(0, systole);
+      heart.material.uniforms.uPulse.value = still ? 0 : Math.max(0, systole);
     }
     for (const part of [left, right, airways]) if (part) part.material.uniforms.uMove.value.x = air;
     for (const lung of [left, right]) if (lung) lung.material.uniforms.uGain.value = 0.85 + 0.35 * air;
@@ -118,14 +144,12 @@ function mesh(geometry, material, order) {
   return made;
 }
 
-/** Contraction of the ventricles over one beat, phase 0..1: a strong stroke, then a small rebound. */
-export function beatShape(phase) {
-  const bump = (at, width) => Math.exp(-(((phase - at) / width) ** 2));
-  return bump(0.22, 0.085) + 0.34 * bump(0.44, 0.06) - 0.12 * bump(0.08, 0.05);
-}
+/** Beats or breaths per minute; null where there is no honest rate, or no word at all: then the organ stands. */
+const rateOf = (word) => word?.rate ?? null;
 
-/** Filling of the lungs over one breath, phase 0..1: in for two fifths, out for the rest with a short rest. */
-export function breathShape(phase) {
-  const smooth = (x) => x * x * (3 - 2 * x);
-  return phase < 0.4 ? smooth(phase / 0.4) : 1 - smooth(Math.min(1, (phase - 0.4) / 0.5));
+/** The skin's tint: display RGB, its strength 0..1 and its region; a temperature nobody is sure of tints little. */
+function tintOf(skin) {
+  const used = skin && Number.isFinite(skin.celsius);
+  if (!used) return { region: null, colour: [0, 0, 0], strength: 0 };
+  return { region: skin.region, colour: skinColour(skin.celsius), strength: 0.85 * unit(skin.confidence) };
 }

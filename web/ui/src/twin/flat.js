@@ -1,14 +1,19 @@
 // The body without WebGL: a flat outline in SVG with the same regions, styles, labels and lens as the room, a few
-// times a second. Also stands in while a lost graphics context is being restored.
+// times a second. Doubt thins the dashes as it dissolves the room's; nothing beats or turns. Also stands in while a lost graphics context is being restored.
 
+import { skinColour } from './ambience.js';
+import { dashDepth, presence } from './doubt.js';
+import { setAttribute } from './dom.js';
+import { Facts } from './facts.js';
 import { Labels } from './labels.js';
 import { plan } from './layout.js';
 import { OUTLINE } from './outline.js';
-import { FACE, PROVENANCE, REGIONS, unit } from './regions.js';
+import { FACE, ORGANS, PROVENANCE, REGIONS, unit } from './regions.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const EVERY_MS = 250;
 const FACE_BOX = [-128, -12, 256]; // x, y, size of what the lens shows, mm
+const ORGAN_INK = { heart: '#ff5d6c', lungs: '#5fe3cf' };
 const NOTE_SPOTS = { heart: [25, 470], lungs: [-85, 390] }; // mm
 
 let instances = 0;
@@ -21,6 +26,7 @@ export class Flat {
     this.picked = null;
     this.id = `eb-flat-${(instances += 1)}`;
     this.draw(options.title);
+    this.facts = new Facts(root, options.labels);
     this.labels = new Labels(root, { pick: (r) => this.pick(r), point: () => {}, words: options.labels });
     this.size = { width: 0, height: 0 };
     this.timer = setInterval(() => this.frame(), EVERY_MS);
@@ -30,6 +36,12 @@ export class Flat {
   }
 
   setPatient() {} // one outline stands for everyone
+
+  pose() {} // and is seen from the front
+
+  setPicked(place) {
+    this.picked = place;
+  }
 
   /** Makes the drawing once; `frame` only changes attributes. */
   draw(title) {
@@ -42,7 +54,7 @@ export class Flat {
     };
     this.svg = make('svg', { class: 'eb-flat', role: 'img', 'aria-label': title });
     const defs = make('defs', {}, this.svg);
-    this.patterns = Object.fromEntries(REGIONS.map((name) => [name, this.pattern(make, defs, name)]));
+    this.patterns = Object.fromEntries([...REGIONS, ...ORGANS].map((name) => [name, this.pattern(make, defs, name)]));
     const hatch = make('pattern', { id: `${this.id}-hatch`, width: 9, height: 9, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(45)' }, defs);
     make('path', { d: 'M0 0H9M0 0V9', stroke: '#ff6b38', 'stroke-width': 2.4, fill: 'none' }, hatch);
     const body = make('g', { id: `${this.id}-body` }, this.svg);
@@ -50,10 +62,12 @@ export class Flat {
     make('path', { d: OUTLINE.body, fill: '#081a2b', stroke: '#38bdf8', 'stroke-width': 2.4, 'stroke-linejoin': 'round' }, body);
     make('path', { d: OUTLINE.shade, fill: '#38bdf8', 'fill-opacity': 0.16, 'fill-rule': 'evenodd' }, body);
     make('path', { d: OUTLINE.face, fill: 'none', stroke: '#7fd0ff', 'stroke-opacity': 0.55, 'stroke-width': 1.1, 'stroke-linecap': 'round' }, body);
-    const ink = { lung_l: '#5fe3cf', lung_r: '#5fe3cf', heart: '#ff5d6c' };
-    for (const [name, d] of Object.entries(OUTLINE.organs)) {
-      make('path', { d, fill: ink[name], 'fill-opacity': name === 'heart' ? 0.5 : 0.12, stroke: ink[name], 'stroke-opacity': 0.6, 'stroke-width': 2 }, body);
-    }
+    this.organs = Object.entries(OUTLINE.organs).map(([part, d]) => {
+      const place = part === 'heart' ? 'heart' : 'lungs';
+      const path = make('path', { d, style: 'cursor: pointer', 'data-organ': place }, body);
+      path.addEventListener('click', () => this.pick(place));
+      return [place, path];
+    });
     this.regions = {};
     for (const name of REGIONS) {
       const path = make('path', { d: OUTLINE.regions[name], style: 'cursor: pointer', 'stroke-linejoin': 'round' }, body);
@@ -86,31 +100,61 @@ export class Flat {
     if (this.root.ownerDocument.hidden) return;
     const view = this.hooks.getView(performance.now());
     const words = this.labels.write(view, this.picked);
-    for (const name of REGIONS) this.style(name, view.regions?.[name]);
+    for (const name of REGIONS) this.style(name, view.regions?.[name], view.skin);
+    for (const [place, path] of this.organs) this.styleOrgan(path, place, view.organs?.[place]);
+    this.facts.write(view, performance.now());
     const { clientWidth: width, clientHeight: height } = this.root;
     if (!width || !height) return;
     if (words || width !== this.size.width || height !== this.size.height) this.place({ width, height });
+    else this.ring();
   }
 
   /** A region's look by its provenance: solid, dashed, hatched or hollow. */
-  style(name, word) {
+  style(name, word, skin) {
     const path = this.regions[name];
     const mode = PROVENANCE[word?.provenance ?? 'none']?.mode ?? -1;
     const colour = mode === 2 ? '#ff7a59' : mode === 3 ? '#b3c1ce' : (word?.color ?? '#7fc4ea');
     this.patterns[name].setAttribute('fill', colour);
+    this.thin(name, word);
     const fills = [colour, `url(#${this.id}-${name})`, `url(#${this.id}-hatch)`, '#04080e'];
-    const strength = [0.3 + 0.5 * unit(word?.activity), 0.3 + 0.6 * unit(word?.confidence), 0.9, 0.95];
+    const strength = [0.3 + 0.5 * unit(word?.activity), 0.75, 0.9, 0.95];
     const attributes = {
-      fill: mode < 0 ? 'transparent' : fills[mode],
+      fill: mode < 0 ? 'transparent' : mode === 0 && skin?.region === name ? css(skinColour(skin.celsius)) : fills[mode],
       'fill-opacity': mode < 0 ? 0 : strength[mode] * (name === 'chest' && mode === 0 ? 0.4 : 1),
       stroke: mode < 0 ? 'none' : colour,
       'stroke-width': this.picked === name ? 5 : 2.2,
-      'stroke-dasharray': mode === 1 ? '9 6' : '',
+      'stroke-dasharray': mode === 1 ? `${(3 + 9 * presence(unit(word?.confidence))).toFixed(1)} 6` : '',
       'pointer-events': mode < 0 ? 'none' : 'auto',
     };
     for (const [key, value] of Object.entries(attributes)) {
-      if (path.getAttribute(key) !== String(value)) path.setAttribute(key, value);
+      setAttribute(path, key, String(value));
     }
+  }
+
+  /** An organ in the style of what moves it; faint where nothing measures it. */
+  styleOrgan(path, place, word) {
+    const mode = word?.illustrative ? -1 : (PROVENANCE[word?.provenance ?? 'none']?.mode ?? -1);
+    const ink = mode === 2 ? '#ff7a59' : mode === 3 ? '#b3c1ce' : ORGAN_INK[place];
+    const fills = { 1: `url(#${this.id}-${place})`, 2: `url(#${this.id}-hatch)`, 3: '#04080e' };
+    const solid = place === 'heart' ? 0.55 : 0.14;
+    this.patterns[place].setAttribute('fill', ink);
+    this.thin(place, word);
+    const attributes = {
+      fill: fills[mode] ?? ink,
+      'fill-opacity': mode === 0 ? solid : mode < 0 ? solid * 0.7 : place === 'heart' ? 0.8 : 0.4,
+      stroke: ink,
+      'stroke-opacity': mode < 0 ? 0.5 : 0.8,
+      'stroke-width': this.picked === place ? 4.5 : 2,
+      'stroke-dasharray': mode === 1 ? `${(2 + 7 * presence(unit(word?.confidence))).toFixed(1)} 5` : '',
+    };
+    for (const [key, value] of Object.entries(attributes)) setAttribute(path, key, String(value));
+  }
+
+  /** Thins a place's dashes as its confidence falls. */
+  thin(place, word) {
+    const sure = unit(word?.confidence);
+    const width = 10 * presence(sure) * (1 - 0.4 * dashDepth(sure));
+    setAttribute(this.patterns[place], 'width', Math.max(0.9, width).toFixed(2));
   }
 
   /** Takes up a new size or a new set of cards. */
@@ -139,6 +183,11 @@ export class Flat {
     const [x, y, box] = FACE_BOX;
     const middle = this.screen(x + box / 2, y + box / 2);
     this.labels.tieLens(lens, { ...middle, r: (box / 2) * this.scale });
+    this.ring();
+  }
+
+  ring() {
+    this.labels.pin(this.picked ? [{ place: this.picked, kind: 'picked' }] : [], (place, side) => this.where(place, side));
   }
 
   screen(x, y) {
@@ -162,6 +211,9 @@ export class Flat {
   dispose() {
     clearInterval(this.timer);
     this.labels.dispose();
+    this.facts.dispose();
     this.svg.remove();
   }
 }
+
+const css = (colour) => `rgb(${colour.map((c) => Math.round(c * 255)).join(' ')})`;

@@ -1,24 +1,26 @@
 // The patient's body in a dark room. `mountTwin` fills an element with it and asks the page, once a frame, what to show.
 //
-// The view: { regions: {cheek|brow|forearm|palm|wrist|finger|chest|head: {provenance: 'measured'|'synthesised'|
-// 'predicted'|'quarantined'|'withheld'|'none', confidence: 0..1, activity: 0..1, label, text, provenanceText, color}},
-// heartRate, breathRate: per minute or null, heartIllustrative, breathIllustrative: true where no such signal is
-// measured, air: one such word, or several by name }. Nothing here judges values; nothing here talks to a server but
-// for the avatar's file. The root's `data-state` says loading, live, lost (graphics being restored) or flat (no WebGL).
+// The view is words: {provenance: 'measured'|'synthesised'|'predicted'|'quarantined'|'withheld'|'none', confidence 0..1,
+// label, text, provenanceText}. `regions` by region (regions.js) have color and activity 0..1 as well; `organs` {heart,
+// lungs} have rate per minute (null: stand still), illustrative (true: nothing measures it) and, where a breath's wave is
+// there, fill 0..1; `air` by channel has signal, value and effect, a sentence; `skin` {region, celsius}; `posture` {up:
+// the direction of "up" in the trunk's frame or null, moving}. Nothing here judges values; nothing here talks to a server
+// but for the avatar's file. The root's `data-state` says loading, live, lost (graphics being restored) or flat (no WebGL).
 
 import { Flat } from './flat.js';
 import { probe } from './quality.js';
 import { Room } from './room.js';
 import { addStyle } from './style.js';
 
-const TITLE = 'Patient twin: a body whose regions show what is measured and what is synthesised. Arrow keys turn it.';
 const NOTHING = Object.freeze({ regions: {} });
 
 /**
- * Mounts the twin in `element`. Gives `dispose()`, `setPatient({sex, age, heightCm, weightKg})` and `screenshotReady`,
- * a promise that resolves when the body has been drawn for the first time.
+ * Mounts the twin in `element`. `labels` are all its own words (body.json of web/words); `onPick(place|null)` reports;
+ * `pose` is where the camera begins. Gives `dispose()`, `setPatient({sex, age, heightCm, weightKg})`,
+ * `setPicked(place|null)`, `pose()`, undefined where nothing turns, and `screenshotReady`, a promise that resolves when
+ * the body has been drawn for the first time.
  */
-export function mountTwin(element, { glbUrl, getView, onPick = () => {}, labels = {}, reducedMotion } = {}) {
+export function mountTwin(element, { glbUrl, getView, onPick = () => {}, labels = {}, reducedMotion, pose } = {}) {
   const doc = element.ownerDocument;
   addStyle(doc);
   const root = doc.createElement('div');
@@ -31,13 +33,14 @@ export function mountTwin(element, { glbUrl, getView, onPick = () => {}, labels 
 
   const say = (state, text = '') => {
     root.dataset.state = state;
-    status.textContent = text;
+    status.textContent = text ?? '';
   };
   const can = probe(doc);
   const options = {
     glbUrl,
     labels: labels || {},
-    title: labels?.title ?? TITLE,
+    pose,
+    title: labels?.title ?? '',
     reducedMotion: reducedMotion ?? window.matchMedia('(prefers-reduced-motion: reduce)').matches,
   };
   const hooks = { getView: safeView(getView), pick: onPick };
@@ -48,12 +51,14 @@ export function mountTwin(element, { glbUrl, getView, onPick = () => {}, labels 
       root.remove();
     },
     setPatient: (patient) => show.setPatient(patient),
+    setPicked: (place) => show.setPicked(place),
+    pose: () => show.pose(),
     screenshotReady: show.ready,
   };
 }
 
 function enterFlat(root, options, hooks, say) {
-  say('flat');
+  say('flat', options.labels.flat);
   return new Flat(root, options, hooks);
 }
 
@@ -63,11 +68,13 @@ function enterRoom(root, can, options, hooks, say) {
   const stand = (state, text) => {
     say(state, text);
     room.hide(true);
-    flat ??= new Flat(root, options, hooks);
+    if (flat) return;
+    flat = new Flat(root, options, { ...hooks, pick: (place) => room.pick(place) });
+    flat.setPicked(room.picked);
   };
   const room = new Room(root, can, options, {
     ...hooks,
-    lost: () => stand('lost', ''),
+    lost: () => stand('lost', options.labels.lost),
     restored: () => {
       flat?.dispose();
       flat = null;
@@ -75,18 +82,23 @@ function enterRoom(root, can, options, hooks, say) {
       say('live');
     },
   });
-  say('loading', options.labels.loading ?? 'Preparing the body…');
+  say('loading', options.labels.loading);
   room.loading.then(
     () => room.ready.then(() => room.lost || say('live')),
     (error) => {
       console.error('everbeat: the avatar could not be loaded, the flat outline is shown;', error);
-      stand('flat', '');
+      stand('flat', options.labels.flat);
       room.settle?.();
     },
   );
   return {
     ready: room.ready,
     setPatient: (patient) => room.setPatient(patient),
+    setPicked: (place) => {
+      room.setPicked(place);
+      flat?.setPicked(place);
+    },
+    pose: () => room.pose(),
     dispose() {
       flat?.dispose();
       room.dispose();

@@ -38,7 +38,6 @@ function press(room, event) {
     '=': () => camera.nudge(0, 1.2),
     '-': () => camera.nudge(0, 1 / 1.2),
     0: () => camera.reset(),
-    Escape: () => room.picked && room.pick(room.picked),
   };
   if (!moves[event.key]) return;
   event.preventDefault();

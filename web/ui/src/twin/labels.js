@@ -1,15 +1,16 @@
-// The words around the body: a card for each region with a signal, a line from it to the place, notes where a motion
-// is only illustrative, the air's values and a legend. Cards are buttons: Tab walks through them, Enter picks.
+// The words around the body: a card for each region with a signal, a smaller one for heart and lungs, a line from each to
+// its place, the air's values and a legend. Cards are the list of what can be picked: Tab or the arrow keys walk through
+// them, Enter picks, and a ring on the body shows where one is. All texts come from the page; none are made here.
 
 import { setAttribute, setData, setStyle, setText } from './dom.js';
 import { arrange, MARGIN } from './layout.js';
 import { drawLine, tangents } from './lines.js';
-import { FACE, PROVENANCE, REGION_NAMES, REGION_SIDE, REGIONS, unit } from './regions.js';
+import { FACE, ORGANS, PROVENANCE, REGION_SIDE, REGIONS, unit } from './regions.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const NOTES = {
-  heart: { anchor: 'heart', side: 'left', word: 'Heart', rate: 'heartRate', flag: 'heartIllustrative', idle: 60 },
-  lungs: { anchor: 'lungs', side: 'left', word: 'Breathing', rate: 'breathRate', flag: 'breathIllustrative', idle: 14 },
+  heart: { anchor: 'heart', side: 'left' },
+  lungs: { anchor: 'lungs', side: 'left' },
 };
 
 export class Labels {
@@ -25,18 +26,23 @@ export class Labels {
     this.lines = this.doc.createElementNS(SVG, 'svg');
     this.lines.setAttribute('class', 'eb-lines');
     this.lines.setAttribute('aria-hidden', 'true');
+    this.list = this.make('div', 'eb-list');
+    this.list.setAttribute('role', 'group');
+    this.list.setAttribute('aria-label', words.places ?? '');
+    this.list.addEventListener('keydown', (event) => walk(event, this.list));
     this.air = this.make('div', 'eb-air');
     this.legend = this.make('div', 'eb-legend');
     this.legend.setAttribute('aria-hidden', 'true');
     for (const [key, text] of [['m', 'measured'], ['s', 'synthesised'], ['q', 'quarantined'], ['w', 'withheld']]) {
       const item = this.make('span', '', this.legend);
       this.make('i', key, item);
-      item.append(words[text] ?? text);
+      item.append(words[`legend_${text}`] ?? text);
     }
     this.tie = this.doc.createElementNS(SVG, 'path');
     this.tie.setAttribute('class', 'eb-tie');
     this.lines.append(this.tie);
-    root.append(this.lines, this.air, this.legend);
+    this.rings = [];
+    root.append(this.lines, this.air, this.list, this.legend);
     this.placed = {};
     this.stale = true;
   }
@@ -53,13 +59,10 @@ export class Labels {
     const shown = REGIONS.filter((name) => (view.regions?.[name]?.provenance ?? 'none') !== 'none');
     let changed = this.sync(this.cards, shown, (name) => this.makeCard(name));
     for (const name of shown) changed = this.writeCard(this.cards.get(name), view.regions[name], name, picked) || changed;
-    const notes = Object.keys(NOTES).filter((name) => view[NOTES[name].flag]);
+    const notes = ORGANS.filter((name) => view.organs?.[name]);
     changed = this.sync(this.notes, notes, (name) => this.makeNote(name)) || changed;
-    for (const name of notes) {
-      const { word, rate, idle } = NOTES[name];
-      setText(this.notes.get(name).value, `${this.words[name] ?? word} ${Math.round(view[rate] ?? idle)}/min `);
-    }
-    this.writeAir(view.air);
+    for (const name of notes) changed = this.writeNote(this.notes.get(name), view.organs[name], name, picked) || changed;
+    this.writeAir([view.posture, view.skin, ...(!view.air ? [] : view.air.provenance ? [view.air] : Object.values(view.air))]);
     this.stale ||= changed;
     return this.stale;
   }
@@ -84,29 +87,32 @@ export class Labels {
   }
 
   makeCard(name) {
-    const node = this.make('button', 'eb-card');
-    node.type = 'button';
-    node.dataset.region = name;
-    node.style.visibility = 'hidden'; // until it has a place
-    node.addEventListener('click', () => this.pick(name));
-    for (const [event, who] of [['pointerenter', name], ['pointerleave', null], ['focus', name], ['blur', null]]) {
-      node.addEventListener(event, () => this.point(who));
-    }
+    const node = this.makeButton('eb-card', name);
     const entry = { node, ...this.makeLine() };
     for (const part of ['name', 'value', 'word', 'bar']) entry[part] = this.make('span', `eb-${part}`, node);
     entry.fill = this.make('i', '', entry.bar);
     const after = REGIONS.slice(REGIONS.indexOf(name) + 1).map((n) => this.cards.get(n)?.node).find(Boolean);
-    this.root.insertBefore(node, after ?? this.air); // Tab goes in the order of REGIONS
+    this.list.insertBefore(node, after ?? [...this.notes.values()][0]?.node ?? null); // Tab goes in the order of REGIONS
     return entry;
   }
 
   makeNote(name) {
-    const node = this.make('div', 'eb-note', this.root);
-    const value = this.make('b', '', node);
-    this.make('i', '', node).textContent = this.words.illustrative ?? 'illustrative';
+    const node = this.makeButton('eb-note', name);
     node.dataset.note = name;
-    node.style.visibility = 'hidden';
-    return { node, value, ...this.makeLine() };
+    this.list.append(node);
+    return { node, value: this.make('b', '', node), word: this.make('i', '', node), ...this.makeLine() };
+  }
+
+  makeButton(className, place) {
+    const node = this.make('button', className);
+    node.type = 'button';
+    node.dataset.region = place;
+    node.style.visibility = 'hidden'; // until it has a place
+    node.addEventListener('click', () => this.pick(place));
+    for (const [event, who] of [['pointerenter', place], ['pointerleave', null], ['focus', place], ['blur', null]]) {
+      node.addEventListener(event, () => this.point(who));
+    }
+    return node;
   }
 
   makeLine() {
@@ -119,12 +125,12 @@ export class Labels {
 
   writeCard(card, word, name, picked) {
     const kind = PROVENANCE[word.provenance] ? word.provenance : 'none';
-    const { word: fallback, ink } = PROVENANCE[kind];
+    const { ink } = PROVENANCE[kind];
     const grown = (card.value.textContent.split('\n').length !== String(word.text ?? '').split('\n').length) ||
       card.node.dataset.provenance !== kind;
-    setText(card.name, word.label ?? this.words[name] ?? REGION_NAMES[name]);
+    setText(card.name, word.label ?? name);
     setText(card.value, kind === 'withheld' && !word.text ? '– –' : (word.text ?? ''));
-    setText(card.word, word.provenanceText ?? fallback);
+    setText(card.word, word.provenanceText ?? '');
     setStyle(card.node, '--ink', word.color ?? '#7fc4ea');
     setStyle(card.node, '--word', ink);
     setStyle(card.fill, 'transform', `scaleX(${unit(word.confidence).toFixed(2)})`);
@@ -135,8 +141,22 @@ export class Labels {
     return grown;
   }
 
-  writeAir(air) {
-    const words = (!air ? [] : air.provenance ? [air] : Object.values(air)).filter((w) => w?.provenance && w.provenance !== 'none');
+  /** An organ's rate and where it comes from; true where the card's height changed. */
+  writeNote(note, word, name, picked) {
+    const kind = word.illustrative || !PROVENANCE[word.provenance] ? 'illustrative' : word.provenance;
+    const before = note.node.textContent.length;
+    setText(note.value, `${word.label ?? name} ${word.text ?? ''} `);
+    setText(note.word, word.provenanceText ?? '');
+    setStyle(note.word, 'color', PROVENANCE[kind]?.ink ?? '');
+    setData(note.node, 'provenance', kind);
+    setAttribute(note.node, 'aria-pressed', String(picked === name));
+    setAttribute(note.node, 'aria-label', [`${note.value.textContent}`.trim(), note.word.textContent].filter(Boolean).join(', '));
+    return Math.abs(note.node.textContent.length - before) > 6; // words come and go; digits keep the lines
+  }
+
+  /** The words of the air, the skin's temperature and the posture. */
+  writeAir(all) {
+    const words = all.filter((w) => w?.provenance && w.provenance !== 'none');
     if (this.air.children.length !== words.length) this.stale = true;
     while (this.air.children.length > words.length) this.air.lastChild.remove();
     words.forEach((word, i) => {
@@ -147,9 +167,11 @@ export class Labels {
       }
       const text = `${word.label ?? ''} ${word.text ?? ''}`.trim();
       if (chip.firstChild.data !== text) chip.firstChild.data = text;
-      setText(chip.lastChild, word.provenanceText ?? PROVENANCE[word.provenance]?.word ?? '');
+      setText(chip.lastChild, word.provenanceText ?? '');
       setStyle(chip.lastChild, 'color', PROVENANCE[word.provenance]?.ink ?? '#b3c1ce');
       setData(chip, 'provenance', word.provenance);
+      setData(chip, 'fact', word.fact ?? '');
+      setAttribute(chip, 'title', word.effect ?? '');
     });
   }
 
@@ -174,7 +196,7 @@ export class Labels {
     }
     this.legend.hidden = room.narrow || size.width < 560 || size.height < 560;
     this.legend.style.left = this.legend.style.right = `${room.gutter}px`;
-    this.lines.style.display = room.narrow ? 'none' : '';
+    this.lines.classList.toggle('eb-rings-only', room.narrow);
     this.stale = false;
   }
 
@@ -193,7 +215,7 @@ export class Labels {
 
   show(shown) {
     for (const { node } of [...this.cards.values(), ...this.notes.values()]) node.hidden = !shown;
-    for (const node of [this.lines, this.air, this.legend]) node.style.visibility = shown ? '' : 'hidden';
+    for (const node of [this.lines, this.air, this.list, this.legend]) node.style.visibility = shown ? '' : 'hidden';
     this.stale = true;
   }
 
@@ -210,7 +232,7 @@ export class Labels {
     }
     for (const [id, entry] of this.notes) {
       const at = this.placed[`note-${id}`];
-      if (at) drawLine(entry, { ...at, height: entry.node.offsetHeight }, where(NOTES[id].anchor, -1, false), at.side, '#9db4c6', 'note');
+      if (at) drawLine(entry, at, where(NOTES[id].anchor, -1, false), at.side, '#9db4c6', 'note');
     }
   }
 
@@ -221,13 +243,49 @@ export class Labels {
     if (size) setAttribute(this.tie, 'd', tangents(spot, lens));
   }
 
+  /**
+   * Rings on the body: `pins` [{place, kind: 'picked' | 'pointed'}]; `where` as for `pointTo`. A place of a region on
+   * both sides is ringed on the side of its card.
+   */
+  pin(pins, where) {
+    while (this.rings.length < pins.length) {
+      const ring = this.doc.createElementNS(SVG, 'circle');
+      ring.setAttribute('class', 'eb-ring');
+      this.lines.append(ring);
+      this.rings.push(ring);
+    }
+    this.rings.forEach((ring, i) => {
+      const pin = pins[i];
+      const spot = pin && where(pin.place, this.placed[pin.place]?.side === 'left' ? -1 : 1);
+      setStyle(ring, 'display', spot ? '' : 'none');
+      if (!spot) return;
+      setAttribute(ring, 'cx', spot.x.toFixed(1));
+      setAttribute(ring, 'cy', spot.y.toFixed(1));
+      setAttribute(ring, 'r', ORGANS.includes(pin.place) ? '20' : '12');
+      setData(ring, 'kind', pin.kind);
+      setData(ring, 'place', pin.place);
+    });
+  }
+
   dispose() {
-    for (const { node } of [...this.cards.values(), ...this.notes.values()]) node.remove();
-    for (const node of [this.lines, this.air, this.legend]) node.remove();
+    for (const node of [this.lines, this.air, this.list, this.legend]) node.remove();
   }
 }
 
 function prefer(id, wantY) {
   const side = REGION_SIDE[id];
   return { side, face: FACE.has(id), wantY: FACE.has(id) ? REGIONS.indexOf(id) : wantY(id, side === 'left' ? -1 : 1) };
+}
+
+const STEPS = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 };
+
+/** Arrow keys, Home and End move the focus among the buttons of `list`. */
+function walk(event, list) {
+  const buttons = [...list.querySelectorAll('button')];
+  const at = buttons.indexOf(list.ownerDocument.activeElement);
+  const ends = { Home: 0, End: buttons.length - 1 };
+  const next = ends[event.key] ?? (STEPS[event.key] ? (at + STEPS[event.key] + buttons.length) % buttons.length : -1);
+  if (at < 0 || next < 0) return;
+  event.preventDefault();
+  buttons[next].focus();
 }

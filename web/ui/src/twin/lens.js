@@ -16,6 +16,8 @@ const SUBJECTS = {
   wrist: { anchor: 'wrist', half: 0.110, from: [0.10, 0.05, 1] },
   forearm: { anchor: 'forearm', half: 0.170, from: [0.10, 0.05, 1] },
   chest: { anchor: 'chest', half: 0.190, from: [0.08, 0.08, 1] },
+  heart: { anchor: 'heart', half: 0.095, from: [0.05, 0.02, 1] },
+  lungs: { anchor: 'heart', half: 0.185, from: [0.02, 0.02, 1] },
 };
 
 /** What the lens looks at for a picked region, or for none. */
@@ -28,7 +30,8 @@ export class Lens {
   constructor() {
     this.eye = new THREE.PerspectiveCamera(FOV_DEG, 1, 0.05, 10);
     this.target = new THREE.WebGLRenderTarget(256, 256, { samples: 0, depthBuffer: true });
-    this.focus = new THREE.Vector3(0, 1.62, 0.1);
+    this.spot = new THREE.Vector3(0, 1.62, 0.1);
+    this.focus = this.spot.clone(); // in the room
     this.half = 0.13;
     this.from = new THREE.Vector3(0.1, 0.03, 1).normalize();
     this.rect = { x: 0, y: 0, size: 0 }; // CSS px from the top left
@@ -56,27 +59,28 @@ export class Lens {
     this.disc.visible = rect.size > 0;
   }
 
-  /** Moves smoothly to `subject`; `turn` rad is how far the body has turned about its axis. */
-  aim(subject, side, avatar, turn, dt_s) {
+  /** Moves smoothly to `subject` on `figure`, and stays with it in every posture. */
+  aim(subject, side, { avatar, group }, dt_s) {
     const row = SUBJECTS[subject];
     const k = this.settled ? 1 - Math.exp(-dt_s / EASE_S) : 1;
-    const scale = avatar.height / 1.74;
+    const scale = SUBJECTS[subject].anchor ? avatar.height / 1.74 : headScale(avatar);
     const at = row.anchor ? avatar.anchor(row.anchor, side) : faceCentre(avatar);
-    at.applyAxisAngle(UP, turn);
-    const from = new THREE.Vector3(row.from[0] * side, row.from[1], row.from[2]).normalize().applyAxisAngle(UP, turn * 0.3);
-    this.focus.lerp(at, k);
+    const from = new THREE.Vector3(row.from[0] * side, row.from[1], row.from[2]).normalize();
+    this.spot.lerp(at, k); // in the body's frame
+    this.focus.copy(this.spot).applyMatrix4(group.matrixWorld);
     this.half += (row.half * scale - this.half) * k;
     this.from.lerp(from, k).normalize();
     const distance = this.half / Math.tan((FOV_DEG * Math.PI) / 360);
-    this.eye.position.copy(this.focus).addScaledVector(this.from, distance);
+    this.eye.up.copy(UP).applyQuaternion(group.quaternion);
+    this.eye.position.copy(this.from).applyQuaternion(group.quaternion).multiplyScalar(distance).add(this.focus);
     this.eye.lookAt(this.focus);
     this.eye.updateMatrixWorld();
     this.settled = true;
   }
 
-  /** Height m below which the lens sees nothing. */
+  /** Height m on the standing body below which the lens sees nothing. */
   lowest() {
-    return this.focus.y - this.half * 1.5;
+    return this.spot.y - this.half * 1.5;
   }
 
   /** Screen position, CSS px, of a point of the world as the lens shows it; null where it shows it not. */
@@ -103,6 +107,11 @@ export class Lens {
 }
 
 const UP = new THREE.Vector3(0, 1, 0);
+
+/** Size of the head, 1 for the base body: children's are large for their height. */
+function headScale(avatar) {
+  return (avatar.height - avatar.anchor('cheek', 1).y) / 0.167;
+}
 
 function faceCentre(avatar) {
   const [left, right] = [avatar.anchor('brow', 1), avatar.anchor('brow', -1)];

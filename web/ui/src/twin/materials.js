@@ -2,6 +2,7 @@
 // rendered to a texture first, looks the same as the room. What glows is added to what lies behind it.
 
 import * as THREE from 'three';
+import { DOUBT } from './doubt.js';
 import { REGIONS, rgb } from './regions.js';
 
 export const CYAN = '#38bdf8';
@@ -62,6 +63,7 @@ export function bodyMaterial(moves) {
       uColour: { value: eight(() => new THREE.Vector3()) },
       uMode: { value: eight(() => new THREE.Vector4()) }, // solid, dashed, hatched, hollow
       uLevel: { value: eight(() => new THREE.Vector3()) }, // confidence, activity, accent
+      uTint: { value: eight(() => new THREE.Vector4()) }, // display RGB and strength of the skin's own colour
     },
     vertexShader: `
       attribute vec4 regions0;
@@ -76,18 +78,21 @@ export function bodyMaterial(moves) {
       uniform vec3 uColour[8];
       uniform vec4 uMode[8];
       uniform vec3 uLevel[8];
+      uniform vec4 uTint[8];
       varying vec3 vNormal, vView, vAt;
       varying vec4 vMask0, vMask1;
 
-      float hash(vec2 p) { return fract(sin(dot(p, vec2(12.9898, 78.233))) * 43758.5453); }
+      ${DOUBT}
 
-      // Adds one region's light to \`glow\` and takes away \`skin\` where it is hollow.
-      void region(float mask, float edge, int i, float rim, vec2 px, inout vec3 glow, inout float skin) {
+      // Adds one region's light to \`glow\`, tints \`ink\` and takes away \`skin\` where it is hollow or in doubt.
+      void region(float mask, float edge, int i, float rim, vec2 px, inout vec3 glow, inout float skin, inout vec3 ink) {
         vec4 mode = uMode[i];
+        float soft = smoothstep(0.12, 0.9, mask);
+        ink = mix(ink, uTint[i].rgb, soft * uTint[i].w);
+        skin *= 1.0 + 1.4 * soft * uTint[i].w;
         if (mask < 0.02 || mode.x + mode.y + mode.z + mode.w < 0.01) return;
         vec3 level = uLevel[i];
         float inside = smoothstep(0.5 - edge, 0.5 + edge, mask);
-        float soft = smoothstep(0.12, 0.9, mask);
         float line = 1.0 - smoothstep(edge * 0.8, edge * 2.0, abs(mask - 0.5));
         vec3 colour = uColour[i];
         float lift = 1.0 + 0.6 * level.z;
@@ -97,20 +102,16 @@ export function bodyMaterial(moves) {
           float solid = soft * (0.16 + 0.55 * level.y + 0.4 * rim) * veil + 0.42 * line;
           glow += colour * solid * mode.x * lift;
         }
-        if (mode.y > 0.004) { // synthesised: slow dashes; contrast falls and grain rises as confidence falls
-          float along = (px.x + px.y) / 9.0 - uTime * 0.35;
-          float across = px.x - px.y;
-          float stripe = fract(along);
-          float gap = step(fract(across / 17.0 + floor(along) * 0.37), 0.72);
-          float dash = smoothstep(0.0, 0.14, stripe) * (1.0 - smoothstep(0.40, 0.54, stripe)) * gap;
-          float grain = hash(floor(px / 1.5) + floor(uTime * 7.0));
-          float made = dash * mix(0.30, 0.85, level.x) * mix(step(0.45, grain), 1.0, level.x);
-          float broken = line * step(0.45, fract(across / 9.0 + uTime * 0.35));
-          glow += colour * (inside * (made * (0.65 + 0.5 * level.y) + 0.035) * (0.35 + 0.65 * veil) + broken * 0.55) * mode.y * lift;
+        if (mode.y > 0.004) { // synthesised: dashed, and dissolving as confidence falls, the skin under it as well
+          float keep = level.x;
+          float drawn = made(level.x, px, uTime);
+          float solid = inside * (0.24 + 0.55 * level.y + 0.4 * rim) * veil;
+          float broken = line * step(fract((px.x - px.y) / 9.0 + uTime * 0.35), mix(0.25, 0.72, keep));
+          glow += colour * (solid * drawn + broken * mix(0.30, 0.62, keep)) * mode.y * lift;
+          skin *= 1.0 - 0.92 * inside * mode.y * (1.0 - keep) * (1.0 - 0.6 * drawn);
         }
         if (mode.z > 0.004) { // quarantined: crossed hatch in alarm amber, not in the channel's colour
-          vec2 cross2 = abs(fract(vec2(px.x + px.y, px.x - px.y) / 8.0) - 0.5);
-          float hatch = max(smoothstep(0.30, 0.44, cross2.x), smoothstep(0.30, 0.44, cross2.y));
+          float hatch = hatched(px);
           float pulse = 0.75 + 0.25 * sin(uTime * 2.4);
           glow += vec3(1.0, 0.42, 0.22) * (inside * hatch * 0.42 * (0.35 + 0.65 * veil) + line * 1.1 * pulse) * mode.z * lift;
         }
@@ -153,7 +154,7 @@ export function bodyMaterial(moves) {
           if (vMask1.y > mask) { mask = vMask1.y; edge = edge1.y; i = 5; }
           if (vMask1.z > mask) { mask = vMask1.z; edge = edge1.z; i = 6; }
           if (vMask1.w > mask) { mask = vMask1.w; edge = edge1.w; i = 7; }
-          region(mask, edge, i, rim, px, glow, skin);
+          region(mask, edge, i, rim, px, glow, skin, ink);
         }
         gl_FragColor = vec4(ink * skin + glow, 1.0);
       }`,
@@ -178,10 +179,31 @@ export function veilMaterial(hex) {
   });
 }
 
+const doubtful = () => ({
+  uMode: { value: new THREE.Vector4() }, // solid, dashed, hatched, hollow
+  uSure: { value: 1 },
+  uTime: { value: 0 },
+  uPixel: { value: 1 },
+  uLift: { value: 1 },
+});
+
+// What is left of an organ's light by what moves it; `rim` 0..1 is how near a point is to the organ's outline.
+const ORGAN_DOUBT = /* glsl */ `
+  uniform vec4 uMode;
+  uniform float uSure, uTime, uPixel, uLift;
+  ${DOUBT}
+  float left(float rim, vec2 px) {
+    float grain = step(doubtHash(floor(px / 2.0) + floor(uTime * 5.0) * 0.37), uSure);
+    float dissolved = mix(1.0, mix(0.45 * grain, 1.0, made(uSure, px, uTime)), uMode.y); // an organ's form outlives its dashes
+    float hollow = mix(1.0, smoothstep(0.45, 0.75, rim), uMode.w);
+    return dissolved * hollow * uLift;
+  }
+`;
+
 /** Heart and airways: solid, dark within and bright at the rim. `tissue` tints atria, arteries and veins. */
 export function organMaterial(hex, { tissue = false, gain = 1, rim = 1, moves = 1 } = {}) {
   return new THREE.ShaderMaterial({
-    uniforms: { uMove: { value: new THREE.Vector3() }, uColour: { value: vec3(hex) }, uGain: { value: gain }, uRim: { value: rim }, uPulse: { value: 0 } },
+    uniforms: { uMove: { value: new THREE.Vector3() }, uColour: { value: vec3(hex) }, uGain: { value: gain }, uRim: { value: rim }, uPulse: { value: 0 }, ...doubtful() },
     defines: tissue ? { TISSUE: '' } : {},
     vertexShader: `
       #ifdef TISSUE
@@ -198,6 +220,7 @@ export function organMaterial(hex, { tissue = false, gain = 1, rim = 1, moves = 
       uniform vec3 uColour;
       uniform float uGain, uRim, uPulse;
       varying vec3 vNormal, vView, vAt;
+      ${ORGAN_DOUBT}
       #ifdef TISSUE
         varying vec4 vTissue;
       #endif
@@ -212,23 +235,30 @@ export function organMaterial(hex, { tissue = false, gain = 1, rim = 1, moves = 
           colour = tints + vec3(1.0, 0.52, 0.45) * vTissue.z + vec3(0.40, 0.50, 0.95) * vTissue.w;
         #endif
         float light = 0.16 + 0.34 * key + 0.75 * rim + uPulse * (0.12 + 0.25 * rim);
-        gl_FragColor = vec4(colour * light * uGain + vec3(0.25) * rim * rim * uGain, 1.0);
+        vec2 px = gl_FragCoord.xy / uPixel;
+        float rest = left(1.0 - facing, px);
+        if (rest < 0.08) discard; // holes: what lies behind is seen
+        vec3 lit = (colour * light + vec3(0.25) * rim * rim) * uGain;
+        lit = mix(lit, vec3(0.62, 0.70, 0.78) * 0.8, uMode.w);
+        lit = mix(lit, mix(lit * 0.35, vec3(1.0, 0.42, 0.22), hatched(px)), uMode.z);
+        gl_FragColor = vec4(lit * rest, 1.0);
       }`,
   });
 }
 
-/** Lungs: a glass shell with the fissures drawn on it as fine lines. */
+/** Lungs: a glass shell with the fissures drawn on it as fine lines, each lobe in its own shade. */
 export function lungMaterial(hex, fissures) {
-  const planes = [...fissures, [0, 0, 0, 1], [0, 0, 0, 1]].slice(0, 2).map((p) => new THREE.Vector4(...p));
+  const planes = [...fissures, [0, 0, 0, -1], [0, 0, 0, -1]].slice(0, 2).map((p) => new THREE.Vector4(...p));
   return new THREE.ShaderMaterial({
     ...GLOW,
-    uniforms: { uMove: { value: new THREE.Vector3() }, uColour: { value: vec3(hex) }, uGain: { value: 1 }, uPlane: { value: planes } },
+    uniforms: { uMove: { value: new THREE.Vector3() }, uColour: { value: vec3(hex) }, uGain: { value: 1 }, uPlane: { value: planes }, ...doubtful() },
     vertexShader: `${head(1)} void main() { ${place(1)} }`,
     fragmentShader: `
       uniform vec3 uColour;
       uniform float uGain;
       uniform vec4 uPlane[2];
       varying vec3 vNormal, vView, vAt;
+      ${ORGAN_DOUBT}
       float line(float d) { return 1.0 - smoothstep(0.0007, 0.0007 + 1.5 * fwidth(d), abs(d)); }
       void main() {
         float facing = clamp(dot(normalize(vNormal), normalize(vView)), 0.0, 1.0);
@@ -236,7 +266,12 @@ export function lungMaterial(hex, fissures) {
         float oblique = dot(uPlane[0].xyz, vAt) - uPlane[0].w;
         float horizontal = dot(uPlane[1].xyz, vAt) - uPlane[1].w;
         float cleft = max(line(oblique), line(horizontal) * step(0.0, oblique));
-        gl_FragColor = vec4(uColour * (0.055 + 0.42 * rim + 0.16 * cleft) * uGain, 1.0);
+        float lobe = oblique < 0.0 ? 0.75 : horizontal < 0.0 ? 1.35 : 1.0; // lower, middle (right side only), upper
+        vec2 px = gl_FragCoord.xy / uPixel;
+        vec3 light = uColour * (0.060 * lobe + 0.42 * rim + 0.30 * cleft) * uGain;
+        light = mix(light, vec3(0.62, 0.70, 0.78) * (0.02 + 0.5 * rim), uMode.w);
+        light = mix(light, vec3(1.0, 0.42, 0.22) * (0.10 + 0.25 * rim) * hatched(px), uMode.z);
+        gl_FragColor = vec4(light * left(1.0 - facing, px) * mix(1.0, 1.35, uMode.y), 1.0);
       }`,
   });
 }

@@ -46,8 +46,19 @@ export class Picking {
     const [hit] = this.ray.intersectObject(this.figure.skin, false);
     if (!hit) return null;
     const region = this.figure.avatar.regionAt([hit.face.a, hit.face.b, hit.face.c]);
+    const organ = region && region !== 'chest' ? null : this.organAt();
+    if (organ) return organ;
     if (region && this.isShown(region)) return region;
     return region === 'head' || FACE.has(region) ? [...FACE].find((name) => this.isShown(name)) ?? null : null;
+  }
+
+  /** The organ behind the chest's skin at the ray, or null. */
+  organAt() {
+    const { heart, lung_l: left, lung_r: right } = this.figure.organs;
+    const hits = this.ray.intersectObjects([heart, left, right].filter(Boolean), false);
+    if (!hits.length) return null;
+    const organ = hits.some(({ object }) => object === heart) ? 'heart' : 'lungs'; // a lung is glass: one picks what one sees
+    return this.isShown(organ) ? organ : null;
   }
 
   dispose() {

@@ -10,8 +10,15 @@ const REST = 1.5; // of a frame's cost, from one frame's start to the next
 const CHECK_MS = 3000;
 const PATIENCE_FRAMES = 20;
 
+let known = null; // one probe a page, not one a visit
+
 /** What the browser can draw with: `{webgl, software}`. Probes with a context that is given back at once. */
 export function probe(doc = document) {
+  known ??= look(doc);
+  return known;
+}
+
+function look(doc) {
   const canvas = doc.createElement('canvas');
   const gl = canvas.getContext('webgl2');
   if (!gl) return { webgl: false, software: false };
@@ -35,6 +42,7 @@ export class Governor {
     this.slow = 0;
     this.fast = 0;
     this.fps = 0;
+    this.patience = 1; // grows where a finer step proved too slow, so that quality does not swing
   }
 
   /** Whether a frame is due. Software rendering rests as long as it works: the page needs the CPU too. */
@@ -42,13 +50,13 @@ export class Governor {
     return now - this.last >= Math.max(this.minGap, this.software ? REST * this.cost : 0) - 4;
   }
 
-  /** Notes that a frame starts; gives the seconds since the last one, at most a quarter. */
+  /** Notes that a frame starts; gives the seconds since the last one, at most two. */
   begin(now) {
     const gap = now - this.last;
     this.last = now;
     if (gap < 2000) this.fps += (1000 / Math.max(gap, 1) - this.fps) * 0.1;
     if (gap < 500 && !this.software && !this.minGap) this.cost += (gap - this.cost) * 0.1;
-    return Math.min(0.25, Math.max(0, gap / 1000) || 0);
+    return Math.min(2, Math.max(0, gap / 1000) || 0); // a rate must hold at two frames a second, too
   }
 
   /** Whether this frame's true cost should be measured: rarely, as the page waits for it. Software rendering only. */
@@ -69,8 +77,13 @@ export class Governor {
     this.slow = this.cost > slow ? this.slow + 1 : 0;
     this.fast = this.cost < FAST_MS ? this.fast + 1 : 0;
     if (this.slow > PATIENCE_FRAMES) return this.shift(-1);
-    if (this.fast > 12 * PATIENCE_FRAMES) return this.shift(1);
+    if (this.fast > 12 * PATIENCE_FRAMES * this.patience) return this.shift(1);
     return false;
+  }
+
+  /** The lowest tier also spares the motes and draws the lens less often. */
+  get spare() {
+    return this.dpr === this.steps[0] && this.steps.length > 1;
   }
 
   shift(by) {
@@ -78,6 +91,8 @@ export class Governor {
     this.fast = 0;
     const next = this.steps[this.steps.indexOf(this.dpr) + by];
     if (next === undefined) return false;
+    if (by < 0 && this.rose) this.patience = Math.min(8, 2 * this.patience);
+    this.rose = by > 0;
     this.dpr = next;
     this.cost = 0;
     return true;

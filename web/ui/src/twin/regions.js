@@ -3,11 +3,11 @@
 
 export const REGIONS = ['cheek', 'brow', 'forearm', 'palm', 'wrist', 'finger', 'chest', 'head'];
 
-// What the label says when the page gives no words of its own.
-export const REGION_NAMES = {
-  cheek: 'Cheek', brow: 'Brow', forearm: 'Forearm', palm: 'Palm',
-  wrist: 'Wrist', finger: 'Finger', chest: 'Chest', head: 'Head',
-};
+// Organs that a signal moves; they can be picked as regions can.
+export const ORGANS = ['heart', 'lungs'];
+
+/** The view's word for a region or an organ; undefined where it says nothing. */
+export const wordOf = (view, place) => (ORGANS.includes(place) ? view?.organs?.[place] : view?.regions?.[place]);
 
 // Which gutter a label prefers; the face is read in the lens, which stands on the right.
 export const REGION_SIDE = {
@@ -17,14 +17,14 @@ export const REGION_SIDE = {
 
 export const FACE = new Set(['cheek', 'brow']);
 
-// Colour of each provenance's word; every one has at least 4.5:1 on the card's ground.
+// How each provenance is drawn, and the colour of its word; every one has at least 4.5:1 on the card's ground.
 export const PROVENANCE = {
-  measured: { word: 'MEASURED', ink: '#d7e9f7', mode: 0 },
-  predicted: { word: 'PREDICTED', ink: '#9cd6ff', mode: 0 },
-  synthesised: { word: 'SYNTHESISED', ink: '#ffc06b', mode: 1 },
-  quarantined: { word: 'QUARANTINED', ink: '#ff8a6b', mode: 2 },
-  withheld: { word: 'WITHHELD', ink: '#b3c1ce', mode: 3 },
-  none: { word: '', ink: '#b3c1ce', mode: -1 },
+  measured: { ink: '#d7e9f7', mode: 0 },
+  predicted: { ink: '#9cd6ff', mode: 0 },
+  synthesised: { ink: '#ffc06b', mode: 1 },
+  quarantined: { ink: '#ff8a6b', mode: 2 },
+  withheld: { ink: '#b3c1ce', mode: 3 },
+  none: { ink: '#b3c1ce', mode: -1 },
 };
 
 const EASE_MODE_S = 0.35;

@@ -1,8 +1,13 @@
 // The room in WebGL: renderer, stage, figure, cameras, lens and the frame loop. `index.js` decides whether it is used.
+//
+// Where a second viewer would come in: a viewer is a pose (plain numbers, see `pose`), a list of pins (what is picked or
+// pointed at, see `pins`) and what a Figure shows; all three are values, and nothing here assumes that they are ours.
 
 import * as THREE from 'three';
 import { loadAvatar } from './avatar.js';
+import { ambience } from './ambience.js';
 import { Camera } from './camera.js';
+import { Facts } from './facts.js';
 import { Figure } from './figure.js';
 import { listen } from './input.js';
 import { Labels } from './labels.js';
@@ -10,7 +15,7 @@ import { plan } from './layout.js';
 import { Lens, subjectOf } from './lens.js';
 import { Picking } from './picking.js';
 import { Governor, settleGpu } from './quality.js';
-import { FACE } from './regions.js';
+import { FACE, wordOf } from './regions.js';
 import { lensTie, rayAt, whereIs } from './sight.js';
 import { makeStage } from './stage.js';
 
@@ -42,6 +47,8 @@ export class Room {
     this.scene.add(this.stage.group);
     this.camera = new Camera(this.canvas);
     this.lens = new Lens();
+    this.camera.pose = options.pose;
+    this.facts = new Facts(root, options.labels);
     this.labels = new Labels(root, { pick: (r) => this.pick(r), point: (r) => (this.pointed = r), words: options.labels });
     this.frames = 0; // with the body in them
     this.picked = null;
@@ -68,7 +75,7 @@ export class Room {
     this.setPatient(this.patient ?? patient);
     this.picking = new Picking(this.canvas, this.figure, {
       cast: (x, y) => rayAt(this, x, y),
-      isShown: (region) => (this.view?.regions?.[region]?.provenance ?? 'none') !== 'none',
+      isShown: (place) => shows(wordOf(this.view, place)),
       pick: (region) => this.pick(region),
       point: (region) => (this.pointed = region),
     });
@@ -79,6 +86,7 @@ export class Room {
     if (!this.figure) return;
     this.figure.avatar.setPatient(patient);
     this.figure.fit();
+    this.figure.aim(this.view ?? {});
     this.size = { width: 0, height: 0 }; // frames the body anew
   }
 
@@ -94,6 +102,7 @@ export class Room {
     const dt_s = this.governor.begin(now);
     this.time_s += dt_s;
     this.look(now);
+    if (this.figure?.aim(this.view)) this.size = { width: 0, height: 0 }; // lies down or gets up: framed anew
     this.measure();
     if (!this.size.width || !this.size.height) return;
     this.advance(dt_s);
@@ -112,6 +121,7 @@ export class Room {
   /** Takes the view as it is now. */
   look(now) {
     this.view = this.hooks.getView(now);
+    this.facts.write(this.view, now);
     this.lookedAt = now;
   }
 
@@ -125,14 +135,15 @@ export class Room {
   advance(dt_s) {
     const turn = this.reducedMotion ? 0 : SWAY_RAD * Math.sin((2 * Math.PI * this.time_s) / SWAY_PERIOD_S);
     this.camera.update(dt_s);
-    const air = this.view.air?.provenance ? this.view.air : Object.values(this.view.air ?? {})[0];
+    const air = this.view.air?.provenance ? { air: this.view.air } : this.view.air;
     if (this.figure) this.figure.skin.material.uniforms.uPixel.value = this.governor.dpr;
-    this.stage.update(this.reducedMotion ? 40 : this.time_s, air, this.governor.dpr);
+    this.stage.update(this.reducedMotion ? 40 : this.time_s, Object.values(air ?? {})[0], ambience(air), this.governor);
     if (this.figure) {
-      this.figure.group.rotation.y = turn;
+      const stir = this.reducedMotion || !this.view.posture?.moving ? 0 : 0.02 * Math.sin(this.time_s * 2.1);
+      this.figure.posture.step(this.figure.group, dt_s, turn + stir, this.reducedMotion);
       this.figure.group.updateMatrixWorld();
       this.figure.update(this.view, new Set([this.picked, this.pointed]), this.time_s, dt_s, this.reducedMotion);
-      this.lens.aim(subjectOf(this.picked), this.lensSide(), this.figure.avatar, turn, dt_s);
+      this.lens.aim(subjectOf(this.picked), this.lensSide(), this.figure, dt_s);
     }
     this.write();
   }
@@ -153,13 +164,21 @@ export class Room {
     const face = this.lens.rect.size > 0 && subjectOf(this.picked) === 'face';
     this.labels.pointTo((anchor, side, inLens) => whereIs(this, anchor, side, inLens), this.plan, face);
     this.labels.tieLens(this.lens.rect, lensTie(this));
+    this.labels.pin(this.pins(), (place, side) => whereIs(this, place, side, false));
+  }
+
+  /** What is marked on the body: [{place, kind}]. */
+  pins() {
+    const pointed = this.pointed && this.pointed !== this.picked ? [{ place: this.pointed, kind: 'pointed' }] : [];
+    return [...(this.picked ? [{ place: this.picked, kind: 'picked' }] : []), ...pointed];
   }
 
   draw() {
     const { renderer } = this;
     if (this.figure) this.frames += 1;
     const lensed = this.figure && this.lens.rect.size;
-    if (lensed && this.frames % this.lensEvery === 1 % this.lensEvery) this.drawLens();
+    const every = this.governor.spare ? Math.max(3, this.lensEvery) : this.lensEvery;
+    if (lensed && this.frames % every === 1 % every) this.drawLens();
     renderer.clear();
     renderer.render(this.scene, this.camera.eye);
     if (lensed) renderer.render(this.lens.scene, this.lens.flat);
@@ -185,7 +204,7 @@ export class Room {
     if (now - (this.reported ?? 0) < STATS_MS) return;
     this.reported = now;
     Object.assign(this.root.dataset, {
-      fps: this.governor.fps.toFixed(1), dpr: String(this.governor.dpr), frameMs: this.governor.cost.toFixed(1),
+      fps: this.governor.fps.toFixed(1), dpr: String(this.governor.dpr), frameMs: this.governor.cost.toFixed(1), spare: String(this.governor.spare),
     });
   }
 
@@ -208,7 +227,7 @@ export class Room {
     if (unchanged) return;
     this.renderer.setPixelRatio(dpr);
     this.renderer.setSize(stage.width, stage.height);
-    this.camera.frame(stage, this.figure?.avatar.height ?? 1.75, gutter, aside);
+    this.camera.frame(stage, this.figure?.posture.extent ?? { width: 1, height: 1.75 }, gutter, aside);
     this.lens.place(lens, stage, dpr, this.samples);
   }
 
@@ -217,6 +236,16 @@ export class Room {
   pick(region) {
     this.picked = this.picked === region ? null : region;
     this.hooks.pick(this.picked);
+  }
+
+  /** Shows what was picked elsewhere on the page; tells nobody. */
+  setPicked(region) {
+    this.picked = region;
+  }
+
+  /** Where the camera stands, as plain values; see camera.js. */
+  pose() {
+    return this.camera.pose;
   }
 
   /** Takes canvas and labels away, or brings them back. */
@@ -232,12 +261,16 @@ export class Room {
     this.unlisten();
     this.picking?.dispose();
     this.labels.dispose();
+    this.facts.dispose();
     this.camera.dispose();
     this.lens.dispose();
     this.stage.dispose();
     this.figure?.dispose();
+    this.figure = this.picking = null;
     this.renderer.dispose();
     this.renderer.forceContextLoss();
     this.canvas.remove();
   }
 }
+
+const shows = (word) => Boolean(word) && (word.illustrative || (word.provenance ?? 'none') !== 'none');

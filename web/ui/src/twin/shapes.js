@@ -2,16 +2,20 @@
 
 const ADULT_AGE = 25;
 
-/** Shares 0..1 of the shapes `female`, `old` and `child`. */
+/** Shares 0..1 of the shapes `female`, `old`, `child` (ten years old) and `baby` (one year old). */
 export function sexAndAge(sex, age) {
   const female = /^f/i.test(String(sex)) ? 1 : /^m/i.test(String(sex)) ? 0 : 0.5; // unknown: between the two
   const years = Number.isFinite(age) ? age : ADULT_AGE;
+  const baby = clamp((10 - years) / 9);
   return {
-    female,
-    old: Math.min(1, Math.max(0, (years - ADULT_AGE) / 60)),
-    child: Math.min(1, Math.max(0, (18 - years) / 8)),
+    female: female * (1 - baby), // the baby's shape is one for both
+    old: clamp((years - ADULT_AGE) / 60),
+    child: Math.min(clamp((18 - years) / 8), 1 - baby),
+    baby,
   };
 }
+
+const clamp = (x) => Math.min(1, Math.max(0, x));
 
 /** Adds a share of a morph. */
 export function add(out, delta, share) {

@@ -18,14 +18,21 @@ export function makeStage() {
   const group = new THREE.Group();
   const floor = makeFloor();
   const air = makeAir();
-  group.add(makeBackdrop(), floor, air);
+  const backdrop = makeBackdrop();
+  const soft = { haze: 0, warmth: 0, light: 1 }; // eased, so that a new reading does not flicker
+  group.add(backdrop, floor, air);
   return {
     group,
-    update(time_s, word, pixel) {
+    /** `word` is the air's first word, `mood` its {haze, warmth, light}; `quality` {dpr, spare}. */
+    update(time_s, word, mood, quality) {
+      for (const key of Object.keys(soft)) soft[key] += (mood[key] - soft[key]) * 0.03;
+      backdrop.material.uniforms.uMood.value.set(soft.haze, soft.warmth, soft.light);
+      floor.material.uniforms.uLight.value = soft.light;
+      air.visible = !quality.spare;
       floor.material.uniforms.uTime.value = time_s;
       const u = air.material.uniforms;
       u.uTime.value = time_s;
-      u.uPixel.value = pixel;
+      u.uPixel.value = quality.dpr;
       const strength = word && word.provenance !== 'none' && word.provenance !== 'withheld' ? 1 : 0.55;
       u.uGain.value += (strength - u.uGain.value) * 0.05;
       u.uHollow.value = word?.provenance === 'synthesised' ? 1 : 0;
@@ -44,15 +51,21 @@ function makeBackdrop() {
   const material = new THREE.ShaderMaterial({
     depthTest: false,
     depthWrite: false,
+    uniforms: { uMood: { value: new THREE.Vector3(0, 0, 1) } }, // haze, warmth, light
     vertexShader: 'varying vec2 vAt; void main() { vAt = position.xy; gl_Position = vec4(position.xy, 1.0, 1.0); }',
     fragmentShader: `
+      uniform vec3 uMood;
       varying vec2 vAt;
       float hash(vec2 p) { return fract(sin(dot(p, vec2(12.9898, 78.233))) * 43758.5453); }
       void main() {
         float glow = exp(-dot(vAt * vec2(1.0, 0.72) - vec2(0.0, 0.12), vAt * vec2(1.0, 0.72) - vec2(0.0, 0.12)) * 1.7);
         vec3 deep = vec3(0.012, 0.022, 0.038);
         vec3 near = vec3(0.026, 0.058, 0.092);
-        gl_FragColor = vec4(mix(deep, near, glow) + (hash(gl_FragCoord.xy) - 0.5) * 0.006, 1.0); // grain against bands
+        near += vec3(0.030, 0.004, -0.026) * uMood.y; // warm air, cold air
+        deep += vec3(0.010, 0.002, -0.008) * uMood.y;
+        float mist = uMood.x * (0.35 + 0.65 * smoothstep(0.5, -0.9, vAt.y));
+        vec3 room = mix(deep, near, glow) + vec3(0.030, 0.040, 0.048) * mist;
+        gl_FragColor = vec4(room * uMood.z + (hash(gl_FragCoord.xy) - 0.5) * 0.006, 1.0); // grain against bands
       }`,
   });
   const mesh = new THREE.Mesh(new THREE.PlaneGeometry(2, 2), material);
@@ -64,12 +77,12 @@ function makeBackdrop() {
 function makeFloor() {
   const material = new THREE.ShaderMaterial({
     ...GLOW,
-    uniforms: { uColour: { value: vec3(CYAN) }, uTime: { value: 0 } },
+    uniforms: { uColour: { value: vec3(CYAN) }, uTime: { value: 0 }, uLight: { value: 1 } },
     vertexShader:
       'varying vec2 vAt; void main() { vAt = position.xy; gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0); }',
     fragmentShader: `
       uniform vec3 uColour;
-      uniform float uTime;
+      uniform float uTime, uLight;
       varying vec2 vAt;
       float stroke(float d, float half_m) { float w = fwidth(d); return clamp((half_m + w * 0.7 - abs(d)) / w, 0.0, 1.0) * min(1.0, half_m * 2.0 / w + 0.35); }
       void main() {
@@ -85,7 +98,7 @@ function makeFloor() {
         float wave = exp(-pow((r - fract(uTime * 0.07) * 1.6) / 0.05, 2.0)) * 0.05;
         float pool = exp(-r * r * 9.0) * 0.17;
         float fade = 1.0 - smoothstep(0.55, 1.45, r);
-        gl_FragColor = vec4(uColour * ((rings + spoke + wave) * fade + bright + arc * fade + ticks + pool), 1.0);
+        gl_FragColor = vec4(uColour * uLight * ((rings + spoke + wave) * fade + bright + arc * fade + ticks + pool), 1.0);
       }`,
   });
   const floor = new THREE.Mesh(new THREE.PlaneGeometry(3, 3), material);

@@ -1,4 +1,4 @@
-// The overlay's style sheet, put into the page once. Every ink has at least 4.5:1 on the card's ground (#08111b).
+// The overlay's style sheet, put into the page once, so that the viewer is whole on any page. Lists, rings and facts too. Every ink has at least 4.5:1 on the card's ground (#08111b).
 
 const ID = 'eb-twin-style';
 
@@ -29,8 +29,16 @@ const CSS = `
 .eb-card[data-provenance=quarantined] { border: 1px solid #ff7a59; border-left: 3px double #ff7a59; }
 .eb-card[data-provenance=withheld] { background: rgba(8, 17, 27, .7); border: 1px dotted #90a2b2; border-left: 3px dotted #90a2b2; }
 .eb-card[data-provenance=withheld] .eb-value { color: #b3c1ce; }
-.eb-note { position: absolute; left: 0; top: 0; box-sizing: border-box; padding: 3px 8px; border-radius: 6px; pointer-events: none;
-  background: rgba(8, 17, 27, .78); border: 1px dotted rgba(150, 175, 195, .55); color: #b9cad9; font-size: 11px; }
+.eb-note { position: absolute; left: 0; top: 0; box-sizing: border-box; min-height: 26px; padding: 4px 8px; border-radius: 6px;
+  text-align: left; font: inherit; cursor: pointer; background: rgba(8, 17, 27, .78); border: 1px solid rgba(124, 160, 190, .4);
+  color: #b9cad9; font-size: 11px; }
+.eb-note:hover { background: rgba(14, 28, 42, .94); }
+.eb-note[aria-pressed=true] { background: rgba(16, 36, 54, .96); border-color: #7cc8ff; }
+.eb-note:focus-visible { outline: 2px solid #9fd8ff; outline-offset: 2px; }
+.eb-note[data-provenance=illustrative], .eb-note[data-provenance=withheld] { border-style: dotted; }
+.eb-note[data-provenance=synthesised] { border-style: dashed; border-color: rgba(255, 192, 107, .6); }
+.eb-note[data-provenance=quarantined] { border-color: #ff7a59; }
+.eb-note:not([data-provenance=illustrative]) i { font-style: normal; font-weight: 650; font-size: 10px; }
 .eb-note b { font-weight: 600; color: #d7e9f7; }
 .eb-note i { font-style: italic; }
 .eb-legend { position: absolute; left: 0; right: 0; bottom: 8px; display: flex; gap: 14px; justify-content: center; pointer-events: none;
@@ -51,6 +59,18 @@ const CSS = `
 .eb-status { position: absolute; left: 50%; top: 50%; transform: translate(-50%, -50%); padding: 8px 14px; border-radius: 8px;
   background: rgba(8, 17, 27, .9); color: #c6d8e6; pointer-events: none; }
 .eb-status:empty { display: none; }
+.eb-twin[data-state=flat] .eb-status { top: auto; bottom: 30px; transform: translate(-50%, 0); padding: 4px 10px; font-size: 11px; }
+.eb-facts { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.eb-ring { fill: none; stroke: #9fd8ff; stroke-width: 2; }
+.eb-ring[data-kind=pointed] { stroke-dasharray: 3 3; stroke-width: 1.5; }
+.eb-rings-only > :not(.eb-ring) { display: none; }
+.eb-air span[data-fact=skin]::after { content: ''; display: inline-block; width: 34px; height: 7px; margin-left: 6px; border-radius: 2px;
+  background: linear-gradient(90deg, #4080ff, #73b8d9 54%, #ff6138); }
+@media (forced-colors: active) {
+  .eb-card, .eb-note, .eb-air span { forced-color-adjust: none; }
+  .eb-card[aria-pressed=true], .eb-note[aria-pressed=true] { outline: 3px solid Highlight; }
+  .eb-card:focus-visible, .eb-note:focus-visible { outline: 3px solid Highlight; outline-offset: 2px; }
+}
 .eb-flat { position: absolute; left: 0; top: 0; }
 `;
 
