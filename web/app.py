@@ -17,9 +17,9 @@ from flask_socketio import SocketIO
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from twin_engine.store.feed import Feed
-from web import ui
+from web import data, ui
 from web.guard import content_security_policy, guard
-from web.pages import room, shell, ward
+from web.pages import replay, room, shell, ward
 from web.pages.frame import frame, is_page, language, patient_of
 from web.relay import OnSent, Relay
 from web.settings import BindRefused, WebSettings
@@ -53,8 +53,9 @@ def create_app(feed: Feed, settings: WebSettings, on_sent: OnSent | None = None)
     server.extensions["relay"] = relay
     app = _dash(server, settings)
     with server.app_context():
-        for page in (ward, room):
+        for page in (ward, room, replay):
             page.register(app, feed, relay, settings)
+    data.register(server, feed, relay, settings)
     _join_sockets(sockets, relay)
     _switch_language(server)
     _answer_wrong_addresses(server, relay)

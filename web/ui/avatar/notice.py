@@ -33,6 +33,7 @@ ROWS = (
         "CC0-1.0 (source data and result); the wheel's `smplx` topology is not used",
     ),
     Row("everbeat.css", "Everbeat", "Apache-2.0", hashed=False),
+    Row("replay.css", "Everbeat", "Apache-2.0", hashed=False),
     Row("favicon.svg", "Everbeat", "Apache-2.0", hashed=False),
     Row("fonts/inter-latin-wght-normal.woff2", _INTER, "OFL-1.1, see fonts/LICENSE-Inter.txt"),
     Row("fonts/LICENSE-Inter.txt", _INTER, "the licence's own text"),
