@@ -118,7 +118,8 @@ class _Pen:
         cells = [f"{escape(self._name(channel))} <span class='dim'>{escape(_unit(channel))}</span>"]
         cells += [self._share(found.seconds[k] if k != "synthesised" else made)
                   for k in ("measured", "synthesised", "quarantined", "withheld", "none")]  # fmt: skip
-        cells += [self._values(channel, found), self._t("report.gaps", n=len(holes), longest=f"{longest:.0f}")]
+        cells += [self._values(channel, found)]
+        cells += [self._t("report.gaps", n=len(holes), longest=f"{longest:.0f}") if holes else "–"]
         cells += ["–" if found.confidence is None else f"{found.confidence * 100:.0f} %", self._truth(channel, judged)]
         return "<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
 
@@ -145,6 +146,8 @@ class _Pen:
         return joined(parts) if parts else None
 
     def _truth(self, channel: str, judged: Score) -> str:
+        if not judged.made and not judged.late:
+            return "–"
         if not judged.pairs or judged.error is None or judged.inside is None:
             return escape(self._t("report.no_truth"))
         error = f"{_number(judged.error, channel)} {_unit(channel)}".strip()

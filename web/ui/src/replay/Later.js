@@ -9,7 +9,7 @@ import {badge, clockTime, number, percent} from '../words.js';
 export function Later({channel, meta, look, at, gap, scores}) {
   if (!channel) return null;
   return (
-    <aside className="eb-later eb-panel" aria-label={t('replay.later')}>
+    <aside className="eb-later eb-panel" aria-label={t('replay.later')} tabIndex={0}>
       <h2>{t('replay.later')}</h2>
       <p className="eb-later-channel" style={{'--data': look.color}}>{channelName(channel, meta.label)}</p>
       <Moment at={at} look={look} tolerance={meta.tolerance} />

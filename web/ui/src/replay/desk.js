@@ -56,7 +56,11 @@ export class Desk {
       this.gone = true;
       document.removeEventListener('keydown', keys);
       off();
-      for (const timer of [refresh, this.drawing, this.fetching, this.keeping]) clearTimeout(timer);
+      clearInterval(refresh);
+      for (const timer of ['drawing', 'fetching', 'keeping']) {
+        clearTimeout(this[timer]);
+        this[timer] = null;
+      }
       this.reading?.abort();
       this.model.dispose();
       this.charts?.dispose();

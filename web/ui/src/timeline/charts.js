@@ -140,8 +140,8 @@ export class Charts {
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
+    if (later) paintLater(ctx, later, box); // below, so that what was shown then stays visible
     if (shown) paintTrace(ctx, shown, box, look.color);
-    if (later) paintLater(ctx, later, box);
     ctx.restore();
   }
 }

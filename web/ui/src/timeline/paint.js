@@ -115,7 +115,7 @@ function revisedMarks(ctx, s, box) {
   }
 }
 
-/** Over what was shown: true readings that came late (white, solid, thin), and the twin's own revision (fine dashes). */
+/** Beside what was shown: true readings that came late (white, solid, thin), and the twin's own revision (fine dashes). */
 export function paintLater(ctx, s, box) {
   const truth = new Path2D();
   const revision = new Path2D();
@@ -128,5 +128,5 @@ export function paintLater(ctx, s, box) {
     path.lineTo(x, y);
   }
   stroke(ctx, revision, '#b9c8d6', 1.2 * box.ratio, [2 * box.ratio, 2 * box.ratio]);
-  stroke(ctx, truth, '#ffffff', 1.1 * box.ratio, []);
+  stroke(ctx, truth, '#ffffff', 1.6 * box.ratio, []);
 }
