@@ -17,8 +17,9 @@ import numpy as np
 from device.signals import channel as channel_row
 from tests.fake_clinic import Clinic
 from twin_engine.messages import REVISED, FrameKind, Provenance, Samples, encode_wire
+from twin_engine.store.archive import Archive
 from twin_engine.store.errors import StoreDown
-from twin_engine.store.feed import Entry, PatientCard
+from twin_engine.store.feed import Entry, Past, PatientCard, View
 
 TICK_S = 0.25
 FRAME_S = 2.0
@@ -89,6 +90,10 @@ class FakeFeed:
             if new or time.monotonic() > deadline:
                 return new
             time.sleep(0.02)
+
+    def history(self, patient: str, t0_s: float, t1_s: float, view: View = "live", coarse: bool = False) -> Past:
+        archive = Archive(lambda _, after, to_ms: _within(self.recent(patient, 3600.0), after, to_ms))
+        return archive.history(patient, t0_s, t1_s, view, time.time(), coarse)
 
     def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
         self._check()
@@ -263,6 +268,10 @@ class FakeFeed:
 
 def _now(channel: str, t_s: float) -> float:
     return float(_truth(channel, np.array([int(t_s * 1e6)]))[0])
+
+
+def _within(entries: list[Entry], after: str, to_ms: int) -> list[Entry]:
+    return [e for e in entries if _key(after) < _key(e.id) <= (to_ms, 0)]
 
 
 def _key(entry_id: str) -> tuple[int, ...]:

@@ -188,6 +188,26 @@ SAMPLE = np.dtype(
 )  # packed, 14 bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Samples of one channel as the wire has them: a third of the memory of :class:`Samples`."""
+
+    channel: str
+    times_us: Times  # (N,)
+    data: npt.NDArray[np.void]  # (N,) of SAMPLE
+
+    def __len__(self) -> int:
+        return len(self.times_us)
+
+    def samples(self) -> Samples:
+        """The same in float64, with confidence 0..1."""
+        p = self.data
+        value, lower, upper = (p[k].astype(np.float64) for k in ("value", "lower", "upper"))
+        return Samples(
+            self.channel, self.times_us, value, lower, upper, p["confidence"] / 255.0, p["provenance"].copy()
+        )
+
+
 def encode_wire(kind: FrameKind, clock_s: float, samples: Iterable[Samples]) -> bytes:
     """One binary message for a browser. Samples at uneven times become several blocks."""
     blocks = [block for s in samples for block in _wire_blocks(s)]
@@ -196,14 +216,20 @@ def encode_wire(kind: FrameKind, clock_s: float, samples: Iterable[Samples]) -> 
 
 def decode_wire(data: bytes) -> tuple[FrameKind, float, list[Samples]]:
     """The inverse of :func:`encode_wire` (float32 values, 1/255 confidence). Raises ValueError on other bytes."""
+    kind, clock_s, blocks = read_wire(data)
+    return kind, clock_s, [block.samples() for block in blocks]
+
+
+def read_wire(data: bytes) -> tuple[FrameKind, float, list[Packed]]:
+    """The blocks of a wire message as they are packed. Raises ValueError on other bytes."""
     try:
         kind, version, count, clock_s = _HEAD.unpack_from(data)
         if version != WIRE_VERSION:
             raise ValueError(f"expected wire version {WIRE_VERSION}, got {version}; the message was dropped")
         out, at = [], _HEAD.size
         for _ in range(count):
-            samples, at = _read_block(data, at)
-            out.append(samples)
+            block, at = _read_block(data, at)
+            out.append(block)
     except struct.error as error:
         raise ValueError(f"expected a whole wire message, got {len(data)} bytes; it was dropped") from error
     return FrameKind(kind), clock_s, out
@@ -227,7 +253,7 @@ def _wire_blocks(s: Samples) -> Iterable[bytes]:
         yield head + run.tobytes()
 
 
-def _read_block(data: bytes, at: int) -> tuple[Samples, int]:
+def _read_block(data: bytes, at: int) -> tuple[Packed, int]:
     size = data[at] if at < len(data) else 0
     name = data[at + 1 : at + 1 + size].decode()
     t0_s, period_s, n = _BLOCK.unpack_from(data, at + 1 + size)
@@ -235,7 +261,5 @@ def _read_block(data: bytes, at: int) -> tuple[Samples, int]:
     end = start + n * SAMPLE.itemsize
     if end > len(data):
         raise ValueError(f"expected {n} samples of {name}, got {len(data) - start} bytes; the message was dropped")
-    p = np.frombuffer(data, SAMPLE, n, start)
-    times = np.round((t0_s + np.arange(n) * period_s) * 1e6).astype(np.int64)
-    value, lower, upper = (p[k].astype(np.float64) for k in ("value", "lower", "upper"))
-    return Samples(name, times, value, lower, upper, p["confidence"] / 255.0, p["provenance"].copy()), end
+    times = np.rint((t0_s + np.arange(n) * period_s) * 1e6).astype(np.int64)
+    return Packed(name, times, np.frombuffer(data, SAMPLE, n, start)), end

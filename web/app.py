@@ -17,11 +17,11 @@ from flask_socketio import SocketIO
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from twin_engine.store.feed import Feed
-from web import ui
+from web import data, ui
 from web.acts import Acts
 from web.board import Board
 from web.guard import content_security_policy, guard
-from web.pages import patients, room, shell, ward
+from web.pages import patients, replay, room, shell, ward
 from web.pages.frame import frame, is_page, language, patient_of, register_missing, translate
 from web.relay import OnSent, Relay
 from web.settings import BindRefused, WebSettings
@@ -57,12 +57,13 @@ def create_app(feed: Feed, settings: WebSettings, on_sent: OnSent | None = None)
     app = _dash(server, settings)
     acts = Acts(feed, relay, settings.person)
     with server.app_context():
-        for page in (ward, room):
+        for page in (ward, room, replay):
             page.register(app, feed, relay, settings)
         patients.register(app, relay, acts)
         register_missing(relay)
     _join_sockets(sockets, relay, acts)
     _join_board(sockets, relay, board, acts)
+    data.register(server, feed, relay, settings)
     _switch_language(server)
     _answer_wrong_addresses(server, relay)
     guard(server, settings, lambda: content_security_policy(app.csp_hashes()))

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from twin_engine.registry import PatientCard
+from twin_engine.store.history import Past, View
 
-__all__ = ["Entry", "Feed", "PatientCard"]
+__all__ = ["Entry", "Feed", "Past", "PatientCard", "View"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Feed(Protocol):
 
     def recent(self, patient: str, seconds: float) -> list[Entry]:
         """Entries of the last `seconds`, oldest first."""
+        ...
+
+    def history(self, patient: str, t0_s: float, t1_s: float, view: View = "live", coarse: bool = False) -> Past:
+        """Samples and events of [t0, t1], as shown ("live") or as best known now ("best"); `coarse`: to a second."""
         ...
 
     def follow(self, last: dict[str, str], block_ms: int) -> list[tuple[str, Entry]]:

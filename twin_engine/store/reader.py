@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from twin_engine.records import Act
 from twin_engine.store import keys
 from twin_engine.store.acts import write_act
+from twin_engine.store.archive import Archive
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.feed import Entry, PatientCard
+from twin_engine.store.history import Past, View
 from twin_engine.store.patients import read_cards
 from twin_engine.store.shard import Order, order_fields, read_entry
 from twin_engine.store.vault import Vault
+
+_CHUNK = 500  # entries a read: a reader of hours must not hold up the others
 
 
 class RedisFeed:
@@ -24,6 +29,7 @@ class RedisFeed:
         self._writer = writer or client
         self._vault = vault
         self._shards = shards
+        self._archive = Archive(self._between)
 
     def recent(self, patient: str, seconds: float) -> list[Entry]:
         """Entries of the last `seconds`, oldest first."""
@@ -31,6 +37,20 @@ class RedisFeed:
         with translated():
             found = self._client.xrange(self._key(patient), min=since)
         return [read_entry(entry_id, fields, self._vault, patient) for entry_id, fields in found]
+
+    def history(self, patient: str, t0_s: float, t1_s: float, view: View = "live", coarse: bool = False) -> Past:
+        """Samples and events of [t0, t1]; how they are found is told in :mod:`twin_engine.store.archive`."""
+        return self._archive.history(patient, t0_s, t1_s, view, time.time(), coarse)
+
+    def _between(self, patient: str, after_id: str, to_ms: int) -> Iterator[Entry]:
+        """Entries after `after_id` up to a time, oldest first, read in chunks."""
+        key, found = self._key(patient), [None] * _CHUNK
+        while len(found) == _CHUNK:
+            with translated():
+                found = self._client.xrange(key, min=f"({after_id}", max=f"{to_ms}", count=_CHUNK)
+            for entry_id, fields in found:
+                after_id = entry_id.decode()
+                yield read_entry(entry_id, fields, self._vault, patient)
 
     def follow(self, last: dict[str, str], block_ms: int) -> list[tuple[str, Entry]]:
         """(patient, entry) newer than the given ids, oldest first of each patient."""

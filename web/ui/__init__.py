@@ -110,6 +110,16 @@ class EventLog(_Base):
         super().__init__(id=id, limit=limit)
 
 
+class Timeline(_Base):
+    """The replay: the stored history of the page's patient, what was shown beside what was learnt later."""
+
+    _type = "Timeline"
+    _prop_names: ClassVar[list[str]] = ["id"]
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
+
+
 class TwinLink(_Base):
     """Draws nothing. `asked`: commands sent (button -> what would answer it). Read only: `live`, for callbacks."""
 

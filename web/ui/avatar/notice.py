@@ -34,6 +34,7 @@ ROWS = (
     ),
     Row("body.css", "Everbeat", "Apache-2.0", hashed=False),
     Row("everbeat.css", "Everbeat", "Apache-2.0", hashed=False),
+    Row("replay.css", "Everbeat", "Apache-2.0", hashed=False),
     Row("favicon.svg", "Everbeat", "Apache-2.0", hashed=False),
     Row("patients.css", "Everbeat", "Apache-2.0", hashed=False),
     Row("ward.css", "Everbeat", "Apache-2.0", hashed=False),

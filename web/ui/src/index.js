@@ -6,6 +6,7 @@ export {default as AlarmBar} from './components/AlarmBar.js';
 export {default as EventLog} from './components/EventLog.js';
 export {default as PatientTwin} from './components/PatientTwin.js';
 export {default as SessionBar} from './components/SessionBar.js';
+export {default as Timeline} from './components/Timeline.js';
 export {default as TwinLink} from './components/TwinLink.js';
 export {default as VitalBoard} from './components/VitalBoard.js';
 export {default as VitalTile} from './components/VitalTile.js';

@@ -1,0 +1,30 @@
+"""The replay of one patient: what the twin showed at any moment of the last hours, beside what is known now."""
+
+from __future__ import annotations
+
+import dash
+from dash import Dash, html
+
+from twin_engine.store.feed import Feed
+from web import ui
+from web.pages.frame import REPLAY_TEMPLATE, section, translate
+from web.relay import Relay
+from web.settings import WebSettings
+
+
+def register(app: Dash, feed: Feed, relay: Relay, settings: WebSettings) -> None:
+    """The page."""
+    dash.register_page("replay", path_template=REPLAY_TEMPLATE, title="Everbeat", layout=lambda **_: layout())
+
+
+def layout() -> html.Main:
+    """Head and timeline. Which patient, and which moment, the timeline reads from the address."""
+    t = translate()
+    return html.Main(
+        [
+            ui.SessionBar(id="session-bar", page="replay"),
+            section(t("replay.title"), "replay", [ui.Timeline(id="timeline")], panel=False),
+        ],
+        className="eb-page eb-replay",
+        id="content",
+    )

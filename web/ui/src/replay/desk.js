@@ -1,0 +1,259 @@
+// What holds the replay together: it reads the past, moves model, charts and overview together, hears the keyboard, and
+// keeps the address. React draws what it holds, a few times a second at most.
+import {t} from '../i18n.js';
+import {lazy} from '../lazy.js';
+import {store} from '../store.js';
+import {lookOf, orderChannels, sampleAt} from '../view.js';
+import {clockTime, tick} from '../words.js';
+import {JUMPS} from './Controls.js';
+import {Model, fromAddress, toAddress} from './model.js';
+import {HOUR_S, MAX_S, Past} from './past.js';
+import {gapAt, markKind, stopAfter, stops, storyOf} from './story.js';
+
+const DRAW_MS = 90;
+const FETCH_MS = 130;
+const ADDRESS_MS = 500;
+const REFRESH_MS = 10_000;
+const POINTS_PER_PX = 3;
+
+export class Desk {
+  constructor(patient, number, render) {
+    Object.assign(this, {render, hours: new Map(), story: storyOf(new Map()), rows: [], scores: {}, hover: null, trouble: '', loading: true, empty: false});
+    this.past = new Past(patient, number);
+    this.past.onTrouble = (error) => this.#fail(error);
+    const now = Date.now() / 1000;
+    this.asked = new URLSearchParams(window.location.search).has('at');
+    this.model = new Model(fromAddress(window.location.search, now), () => this.#bounds());
+    this.stops = {gap: [], alarm: [], threat: []};
+  }
+
+  get chosen() {
+    return this.model.channel;
+  }
+
+  #bounds() {
+    const now = Date.now() / 1000;
+    return Number.isFinite(this.story.from) ? [this.story.from, this.story.to] : [now - MAX_S, now];
+  }
+
+  /** Start, with the elements to draw into. Returns the end. */
+  mount({over, charts, head}) {
+    Object.assign(this, {head, gone: false});
+    const keys = (event) => this.#key(event);
+    document.addEventListener('keydown', keys);
+    const off = this.model.on((what) => this.#moved(what));
+    const refresh = setInterval(() => this.#readHours(1), REFRESH_MS);
+    lazy('timeline').then(({Charts, Overview}) => {
+      if (this.gone) return;
+      this.charts = new Charts(charts, {
+        clock: clockTime, tick, onPick: (channel, at) => { this.model.channel = channel; this.model.go(at); },
+        onRange: (t0, t1) => this.model.range(t0, t1), onHover: (...where) => this.#hovered(...where),
+      });
+      this.overview = new Overview(over, {onRange: (t0, t1, at) => this.model.range(t0, t1, at)});
+      this.#readHours(Math.ceil(MAX_S / HOUR_S) + 1);
+    });
+    return () => {
+      this.gone = true;
+      document.removeEventListener('keydown', keys);
+      off();
+      clearInterval(refresh);
+      for (const timer of ['drawing', 'fetching', 'keeping']) {
+        clearTimeout(this[timer]);
+        this[timer] = null;
+      }
+      this.reading?.abort();
+      this.model.dispose();
+      this.charts?.dispose();
+      this.overview?.dispose();
+    };
+  }
+
+  /** The newest `count` hours, newest first, shown as they come. */
+  async #readHours(count) {
+    if (this.hoursComing) return;
+    this.hoursComing = true;
+    const newest = Math.floor(Date.now() / 1000 / HOUR_S);
+    try {
+      for (let k = newest; k > newest - count - (count === 1 ? 1 : 0) && !this.gone; k -= 1) {
+        if (count === 1 && k < newest && Date.now() / 1000 - newest * HOUR_S > 300) break; // last hour is settled
+        this.hours.set(k, await this.past.hour(k));
+        if (!this.gone) this.#learn();
+      }
+      this.empty = !this.rows.length;
+      this.trouble = '';
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.hoursComing = false;
+    if (this.empty) this.loading = false;
+    this.draw();
+  }
+
+  #learn() {
+    const first = !this.rows.length;
+    for (const k of this.hours.keys()) if ((k + 1) * HOUR_S < Date.now() / 1000 - MAX_S) this.hours.delete(k);
+    this.story = storyOf(this.hours);
+    const {looks, status} = store();
+    const before = this.rows.map((row) => row.id).join();
+    this.rows = orderChannels(this.story.channels, looks).map((id) => ({
+      id, meta: this.story.channels[id], look: lookOf(looks, id), period: status?.channels?.[id]?.period_s ?? this.story.channels[id].period_s,
+    }));
+    if (!this.rows.length) return;
+    this.empty = false;
+    for (const kind of Object.keys(JUMPS)) this.stops[kind] = stops(this.story, kind);
+    if (first && !this.asked) this.model.range(this.story.to - this.model.span, this.story.to, this.story.to);
+    else if (first) this.model.go(this.model.t);
+    this.overview?.show({
+      from: Math.min(this.story.from, this.story.to - 60), to: this.story.to,
+      bars: this.rows.map(({id, look}) => ({color: look.color, shown: this.story.shown[id] ?? [], known: this.story.known[id] ?? []})),
+      marks: this.story.events.map((e) => ({t: e.t, kind: markKind(e)})).filter((mark) => mark.kind), gaps: Object.values(this.story.gaps).flat(),
+    });
+    this.#place();
+    if (first || before !== this.rows.map((row) => row.id).join()) this.#fetchSoon();
+    this.draw();
+  }
+
+  #moved(what) {
+    if (what === 'range' || what === 'view') this.#fetchSoon();
+    if (what === 'range') this.charts?.move(this.model.t0, this.model.t1);
+    this.#place();
+    this.#keepAddress();
+    this.draw();
+  }
+
+  /** Playhead and overview follow at once; the rest is drawn a little later. */
+  #place() {
+    const {model} = this;
+    this.overview?.move(model.t0, model.t1, model.t);
+    if (this.charts && this.head) this.head.style.transform = `translateX(${this.charts.place(model.t)}px)`;
+  }
+
+  draw() {
+    this.drawing ??= setTimeout(() => {
+      this.drawing = null;
+      if (this.gone) return;
+      this.#askGap();
+      this.render();
+    }, DRAW_MS);
+  }
+
+  /** React has drawn: places for charts may be new. */
+  drawn() {
+    if (this.charts && this.data && this.shownData !== this.data) {
+      this.shownData = this.data;
+      const {best, live, t0, t1} = this.data;
+      const rows = this.rows.map(({id, meta, look}) => [id, {
+        look, kind: meta.kind, shown: (this.data.view === 'live' ? live : best).get(id), later: this.data.view === 'live' ? best.get(id) : undefined,
+      }]);
+      this.charts.show(new Map(rows), this.model.t0 ?? t0, this.model.t1 ?? t1);
+      this.#place();
+    }
+  }
+
+  #fetchSoon() {
+    clearTimeout(this.fetching);
+    this.fetching = setTimeout(() => this.#fetch(), FETCH_MS);
+  }
+
+  async #fetch() {
+    if (!this.rows.length || this.gone) return;
+    this.reading?.abort();
+    this.reading = new AbortController();
+    const {signal} = this.reading;
+    const {t0, t1, view} = this.model;
+    const points = Math.min(4000, Math.round((this.charts?.across ?? 800) * POINTS_PER_PX));
+    try {
+      const [live, best] = await Promise.all(['live', 'best'].map((name) => this.past.window(name, t0, t1, points, signal)));
+      this.data = {live, best, t0, t1, view};
+      Object.assign(this, {loading: false, trouble: ''});
+      this.draw();
+      this.scores.window = await this.past.compare(t0, t1, signal);
+      this.draw();
+    } catch (error) {
+      if (!signal.aborted) this.#fail(error);
+    }
+  }
+
+  /** The score of the gap that the moment lies in, asked for once a gap. */
+  async #askGap() {
+    const id = this.rows.some((row) => row.id === this.chosen) ? this.chosen : this.rows[0]?.id;
+    const gap = id && gapAt(this.story, id, this.model.t);
+    const key = gap ? `${id}|${gap[0]}` : '';
+    if (key === this.gapKey) return;
+    Object.assign(this, {gapKey: key});
+    this.scores.gap = null;
+    if (!gap) return;
+    try {
+      const found = await this.past.compare(gap[0] - 0.001, gap[1] + 0.001);
+      if (this.gapKey === key) this.scores.gap = found;
+      this.draw();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** channel -> sample of one view at one time; channels whose samples are on their way are missing. */
+  samples(view, at) {
+    const series = this.rows.length ? this.past.around(view, at, () => this.draw()) : null;
+    return new Map(series ? this.rows.map(({id, period}) => [id, sampleAt(series.get(id), at, period)]) : []);
+  }
+
+  thenAndLater(id) {
+    const at = this.model.t;
+    return {t: at, shown: this.samples('live', at).get(id), known: this.samples('best', at).get(id)};
+  }
+
+  choose = (id) => {
+    this.model.channel = id;
+    this.model.say('view');
+  };
+
+  jump = (kind, back) => {
+    const stop = stopAfter(this.stops[kind], this.model.t, back);
+    if (stop === undefined) return;
+    this.model.play(false);
+    if (kind === 'gap') this.model.channel = this.rows.find(({id}) => gapAt(this.story, id, stop + 0.6))?.id ?? this.model.channel;
+    this.model.go(kind === 'gap' ? stop + 0.5 : stop);
+  };
+
+  can = (kind, back) => stopAfter(this.stops[kind], this.model.t, back) !== undefined;
+
+  overviewText() {
+    const {gap, alarm, threat} = this.stops;
+    return t('replay.overview_text', {from: clockTime(this.story.from), to: clockTime(this.story.to), gaps: gap.length, alarms: alarm.length, threats: threat.length});
+  }
+
+  #hovered(channel, at, x, y) {
+    this.hover = channel === null ? null : {channel, t: at, x, y};
+    this.draw();
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.('input, select, textarea, a')) return;
+    const onButton = event.target.closest?.('button');
+    const jumpKind = Object.keys(JUMPS).find((kind) => JUMPS[kind] === event.key.toLowerCase());
+    const step = event.shiftKey ? 10 : 1;
+    if (event.key === ' ' && !onButton) this.model.play();
+    else if (event.key === 'ArrowLeft') this.model.go(this.model.t - step);
+    else if (event.key === 'ArrowRight') this.model.go(this.model.t + step);
+    else if (event.key === 'PageUp') this.model.range(this.model.t0 - this.model.span, this.model.t0, this.model.t - this.model.span);
+    else if (event.key === 'PageDown') this.model.range(this.model.t1, this.model.t1 + this.model.span, this.model.t + this.model.span);
+    else if (jumpKind) this.jump(jumpKind, event.shiftKey);
+    else return;
+    event.preventDefault();
+  }
+
+  /** The address names the moment, so that it can be sent to a colleague; not more often than browsers allow. */
+  #keepAddress() {
+    this.keeping ??= setTimeout(() => {
+      this.keeping = null;
+      if (!this.gone) window.history.replaceState(window.history.state, '', window.location.pathname + toAddress(this.model));
+    }, ADDRESS_MS);
+  }
+
+  #fail(error) {
+    this.trouble = t('replay.trouble', {why: error.message});
+    this.loading = false;
+    this.draw();
+  }
+}
