@@ -19,7 +19,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from twin_engine.store.feed import Feed
 from web import ui
 from web.guard import content_security_policy, guard
-from web.pages import room, shell, ward
+from web.pages import downtime, room, shell, ward
 from web.pages.frame import frame, is_page, language, patient_of
 from web.relay import OnSent, Relay
 from web.settings import BindRefused, WebSettings
@@ -28,7 +28,7 @@ from web.words import COOKIE, LANGUAGES
 log = logging.getLogger(__name__)
 
 SOCKET_NAMESPACE = "/twin"
-_SERVED = ("/assets/", "/data/", "/language/", "/_dash", "/_favicon.ico", "/_reload-hash", "/socket.io/")
+_SERVED = ("/assets/", "/data/", "/language/", "/downtime/", "/_dash", "/_favicon.ico", "/_reload-hash", "/socket.io/")
 _YEAR_S = 365 * 86_400
 _PING_EVERY_S, _PING_PATIENCE_S = 5, 10
 
@@ -53,7 +53,7 @@ def create_app(feed: Feed, settings: WebSettings, on_sent: OnSent | None = None)
     server.extensions["relay"] = relay
     app = _dash(server, settings)
     with server.app_context():
-        for page in (ward, room):
+        for page in (ward, room, downtime):
             page.register(app, feed, relay, settings)
     _join_sockets(sockets, relay)
     _switch_language(server)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Entry, Feed, PatientCard
 from web.history import History
-from web.room import Room, give_all, greet, remember, send_entry
+from web.room import Room, give_all, greet, remember, renew, send_entry
 from web.settings import WebSettings
 from web.viewer import Send, Viewer
 
@@ -103,7 +103,7 @@ class Relay:
         for card in self._feed.patients():
             with self._lock:
                 if card.id in self._rooms:
-                    self._rooms[card.id].card = card
+                    renew(self._rooms[card.id], card)
                     continue
             self._open_room(card, now_s)
         self._cards_at = now_s

@@ -25,6 +25,7 @@ class WebSettings:
     snapshot_s: float = 60.0  # how much of the past a new viewer is given
     silent_after_s: float = 3.0  # an engine that says nothing for this long is silent; it speaks every second
     window: int = 32  # messages on their way to one viewer that it has not confirmed
+    downtime_contact: str = ""  # whom to call when the twin is down; "" = "your hospital's number"
     patience_s: float = 5.0  # longest wait between two attempts to reach a store that is down
 
     def __post_init__(self) -> None:

@@ -20,6 +20,9 @@ export function t(key, facts = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => facts[name] ?? whole);
 }
 
+/** The text of `key` with its placeholders as they are. */
+export const raw = (key) => texts[language()][key] ?? texts.en[key] ?? key;
+
 /** Whether there is a text of that key. */
 export const has = (key) => key in texts.en;
 

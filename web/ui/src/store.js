@@ -26,7 +26,7 @@ class Store {
   constructor(patient) {
     Object.assign(this, {
       patient, holders: 0,
-      card: null, looks: {}, status: null, events: [], dropped: null, acknowledged: 0, refusedMessages: 0,
+      card: null, looks: {}, status: null, events: [], dropped: null, refusedMessages: 0,
       series: new Map(), scales: new Map(), order: [], silent: null, down: null,
       view: {t: NaN, samples: new Map(), body: {regions: {}, air: {}}}, sweepS: 20,
     });
@@ -59,6 +59,7 @@ class Store {
       if (typeof received === 'function') received(); // the server sends no more than it hears back
     });
     hear('hello', (hello) => this.#hello(hello));
+    hear('card', ({card}) => { this.card = card; this.#say('card'); }); // the record was edited, or the patient moved
     for (const name of ['snapshot', 'frame', 'revision']) hear(name, (data) => this.#samples(data));
     hear('status', (status) => this.#status(status));
     hear('event', (event) => this.#events([event]));
@@ -189,11 +190,6 @@ class Store {
     const series = this.series.get(id);
     for (let i = series ? series.indexAt(this.view.t) : -1; i >= 0; i -= 1) if ((series.provenance[i] & 0x0f) === 0) return series.t[i];
     return this.status?.channels?.[id]?.last_reading_s ?? NaN;
-  }
-
-  acknowledge() {
-    this.acknowledged = this.events[0]?.t ?? 0;
-    this.#say('events');
   }
 }
 
