@@ -79,7 +79,9 @@ def test_a_new_viewer_is_given_the_whole_picture_and_then_live_frames() -> None:
 def test_the_banner_says_nothing_that_would_name_the_patient() -> None:
     with running() as web, Viewer(web.url) as viewer:
         card = viewer.until("hello")["card"]
-        assert set(card) == {"id", "pseudonym", "number", "birth_year", "bed", "sex", "height_cm", "weight_kg"}
+        assert set(card) == {
+            "id", "pseudonym", "number", "birth_year", "bed", "sex", "height_cm", "weight_kg", "limits",
+        }  # fmt: skip
 
 
 def test_events_and_revisions_reach_a_viewer_as_they_happen() -> None:
