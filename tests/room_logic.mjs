@@ -1,14 +1,24 @@
 // The room's pure parts, tested where they run: series, clocks, marks, scales, alarms. Started by test_room_logic.py.
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
+import {readFileSync, readdirSync} from 'node:fs';
 import {standing} from '../web/ui/src/alarms.js';
 import {EngineClock, ViewClock} from '../web/ui/src/clock.js';
+import {downtime} from '../web/ui/src/downtime.js';
+import {learn} from '../web/ui/src/i18n.js';
+import {bodyOf, formOf, meaning} from '../web/ui/src/limits.js';
 import {marksOf} from '../web/ui/src/marks.js';
 import {Scale, niceRange} from '../web/ui/src/scale.js';
 import {KEEP_S, Series} from '../web/ui/src/series.js';
 import {bodyWords} from '../web/ui/src/bodyView.js';
+import {HARMONICS, PATTERNS, cue, loudest, pulses, wanted} from '../web/ui/src/sound.js';
+import {alarmText, eventText, mergedEvents} from '../web/ui/src/telling.js';
 import {orderChannels, sampleAt} from '../web/ui/src/view.js';
 import {number, provenanceWord, qualityText, qualityWord} from '../web/ui/src/words.js';
+
+const WORDS = new URL('../web/words/en/', import.meta.url);
+const english = Object.assign({}, ...readdirSync(WORDS).map((file) => JSON.parse(readFileSync(new URL(file, WORDS)))));
+learn({en: english});
 
 const block = (t0, values, provenance = 0, period = 0.25) => ({
   period, t: Float64Array.from(values, (_, i) => t0 + i * period), value: Float32Array.from(values),
@@ -115,42 +125,152 @@ test('a wave is drawn around zero, an envelope from zero, a level around its val
   assert.ok(level.low <= 20.1 && level.high >= 24);
 });
 
-const status = (provenance, since = 50) => ({
-  channels: {'emg_activity_mV.zyg': {label: 'EMG cheek', signal: 'emg_activity_mV', provenance, since_s: since}},
+const live = {connection: {state: 'live', since: NaN}, dropped: null, now: 60};
+const raised = (id, more = {}) => ({
+  id, kind: 'silent', channel: 'emg_activity_mV.zyg', signal: 'emg_activity_mV', priority: 2, since_s: 50, over_s: null,
+  acked_by: '', acked_s: null, text: 'EMG cheek: sensor silent', facts: {}, value: null, limit: null, ...more,
 });
-const live = {connection: {state: 'live', since: NaN}, events: [], dropped: null, now: 60, acknowledged: 0};
+const status = (...alarms) => ({alarms});
 
-test('the silence of a sensor is an alarm that names it, with priority in stars and words', () => {
-  const [alarm] = standing({...live, status: status('synthesised')});
-  assert.equal(alarm.priority, 2);
-  assert.match(alarm.text, /EMG cheek: sensor silent since \S+\. Shown values are synthesised/);
-  assert.equal(alarm.ago, '10 s');
-});
-
-test('channels of one sensor are one alarm, which says how many values are withheld', () => {
-  const channel = (label, provenance) => ({label, signal: 'emg_raw_mV', provenance, since_s: 55, last_reading_s: 48});
-  const channels = {a: channel('EMG cheek', 'synthesised'), b: channel('EMG brow', 'synthesised'), c: channel('EMG raw cheek', 'withheld')};
-  const alarms = standing({...live, status: {channels}});
-  assert.equal(alarms.length, 1);
-  assert.match(alarms[0].text, /^EMG \(3 channels\): sensor silent since .* synthesised, 1 withheld\.$/);
-  assert.equal(alarms[0].ago, '12 s');
+test('channels of one sensor that fell silent together are one line, which acknowledges all of them', () => {
+  const alarms = standing({...live, status: status(raised('a'), raised('b', {channel: 'emg_activity_mV.corr', since_s: 52}), raised('c', {channel: 'gsr_uS', signal: 'gsr_uS'}))});
+  assert.deepEqual(alarms.map((a) => a.ids), [['a', 'b'], ['c']]);
+  assert.equal(alarmText(alarms[0]), 'EMG cheek and EMG brow: sensor silent');
+  assert.equal(alarms[0].since, 50);
 });
 
-test('a measured channel raises no alarm', () => {
-  assert.deepEqual(standing({...live, status: status('measured')}), []);
+test('what fell silent at another time, or was acknowledged by itself, keeps its own line', () => {
+  const late = raised('b', {channel: 'emg_activity_mV.corr', since_s: 40});
+  const acked = raised('c', {channel: 'emg_raw_mV.zyg', acked_by: 'Ada', acked_s: 55});
+  assert.deepEqual(standing({...live, status: status(raised('a'), late, acked)}).map((a) => a.key), ['a', 'b', 'c']);
+});
+
+test('limit alarms are the patient\'s and are never put together', () => {
+  const [a, b, ...rest] = standing({...live, status: status(raised('a', {kind: 'limit-high', priority: 3}), raised('b', {kind: 'limit-high', priority: 3}))});
+  assert.deepEqual([a.physiological, b.physiological, rest.length], [true, true, 0]);
+});
+
+test('not acknowledged comes before acknowledged, then the highest, then the newest', () => {
+  const alarms = standing({...live, status: status(
+    raised('acked', {priority: 3, acked_by: 'Ada'}), raised('low', {priority: 1, kind: 'bad-signal'}), raised('old', {channel: 'gsr_uS', signal: 'gsr_uS', since_s: 10}), raised('new'),
+  )});
+  assert.deepEqual(alarms.map((a) => a.key), ['new', 'old', 'low', 'acked']);
+});
+
+test('an alarm that is over stays until it is acknowledged, and says so in its record', () => {
+  const [alarm] = standing({...live, status: status(raised('a', {over_s: 58}))});
+  assert.equal(alarm.over, 58);
+  assert.equal(wanted([alarm], null, 60).priority, 2);
+});
+
+test('without an alarm of the engine there is none, whatever the channels show', () => {
+  assert.deepEqual(standing({...live, status: {channels: {gsr_uS: {provenance: 'synthesised', value: 900}}}}), []);
 });
 
 test('a dead line outranks everything and silences what it can no longer know', () => {
-  const alarms = standing({...live, connection: {state: 'down', since: 55}, status: status('synthesised')});
-  assert.deepEqual(alarms.map((a) => a.priority), [3]);
-  assert.match(alarms[0].text, /No data from the twin since/);
+  const alarms = standing({...live, connection: {state: 'down', since: 55}, status: status(raised('a'))});
+  assert.deepEqual(alarms.map((a) => [a.priority, a.source]), [[3, 'page']]);
+  assert.match(alarmText(alarms[0]), /No data from the twin since/);
 });
 
-test('a refused message stays for a minute or until it is acknowledged', () => {
-  const events = [{kind: 'refused', t: 30, text: 'forged: nothing was stored'}];
-  assert.equal(standing({...live, status: status('measured'), events})[0].acknowledge, true);
-  assert.equal(standing({...live, status: status('measured'), events, acknowledged: 30}).length, 0);
-  assert.equal(standing({...live, status: status('measured'), events, now: 95}).length, 0);
+test('the page\'s own alarm is acknowledged on this screen until the line fails again', () => {
+  const here = new Map([['page-down', 55]]);
+  assert.equal(standing({...live, here, connection: {state: 'down', since: 55.4}})[0].ackedBy, 'here');
+  assert.equal(standing({...live, here, connection: {state: 'down', since: 90}})[0].ackedBy, '');
+});
+
+test('a sentence is filled from the facts in the look\'s unit, and one with a missing fact is the engine\'s own', () => {
+  learn({en: {...english, 'alarm.limit-high': '{label} high: {value} {unit}, limit {limit} {unit}', 'alarm.limit-high.bad': '{label} {missing}'}});
+  const looks = {emg_activity_mV: {unit: 'µV', factor: 1000, digits: 1, label: 'EMG'}};
+  const alarm = (facts) => standing({...live, status: status(raised('a', {kind: 'limit-high', facts, text: 'as it came'}))})[0];
+  assert.equal(alarmText(alarm({value: '0.0213', unit: 'mV', limit: '0.02'}), looks), 'EMG cheek high: 21.3 µV, limit 20.0 µV');
+  assert.equal(alarmText(alarm({variant: 'bad'}), looks), 'as it came');
+  learn({en: english});
+});
+
+test('events of one moment that say the same of several channels are one line with all names', () => {
+  const event = (channel, text) => ({t: 5, kind: 'gap-opened', channel, text});
+  const lines = mergedEvents([event('emg_activity_mV.corr', 'EMG brow: no reading'), event('emg_activity_mV.zyg', 'EMG cheek: no reading'), event('', 'other')]);
+  assert.equal(lines.length, 2);
+  assert.equal(eventText(lines[0], lines[0].channels), 'EMG cheek, EMG brow: no reading');
+});
+
+const within = (value, [low, high]) => value >= low - 1e-9 && value <= high + 1e-9;
+const gapsOf = (list) => list.slice(1).map((p, i) => p.at - list[i].at - list[i].length);
+
+test('pulses keep the standard\'s numbers: how many, how long, how far apart, how steep, how high', () => {
+  const rules = {3: {n: [10, 10], length: [0.075, 0.2]}, 2: {n: [3, 3], length: [0.125, 0.25]}, 1: {n: [1, 2], length: [0.125, 0.25]}};
+  for (const [priority, {n, length}] of Object.entries(rules)) {
+    const list = pulses(priority);
+    assert.ok(within(list.length, n), `${priority}: ${list.length} pulses`);
+    for (const pulse of list) {
+      assert.ok(within(pulse.length, length) && within(pulse.hz, [150, 1000]) && within(pulse.rise / pulse.length, [0.1, 0.4]));
+      assert.ok(HARMONICS.filter((_, i) => within(pulse.hz * (i + 1), [300, 4000])).length >= 4);
+    }
+  }
+  assert.ok(HARMONICS.every((level) => 20 * Math.log10(HARMONICS[0] / level) <= 15));
+});
+
+test('the high burst is two groups of five with the standard\'s pauses; medium and low are even', () => {
+  const list = pulses(3);
+  const gaps = gapsOf(list);
+  const x = gaps[0];
+  assert.ok(within(x, [0.05, 0.125]));
+  for (const i of [1, 3, 5, 6, 8]) assert.ok(Math.abs(gaps[i] - x) < 1e-9, `gap ${i}`);
+  for (const i of [2, 7]) assert.ok(Math.abs(gaps[i] - 2 * x - list[0].length) < 1e-9, `gap ${i}`);
+  assert.ok(within(gaps[4], [0.35, 1.3]));
+  for (const priority of [2, 1]) assert.ok(gapsOf(pulses(priority)).every((gap) => within(gap, [0.125, 0.25])));
+});
+
+test('bursts come again after the standard\'s pause, and a higher priority waits for none', () => {
+  const rules = {3: [2.5, 15], 2: [2.5, 30], 1: [15.001, Infinity]};
+  for (const [priority, range] of Object.entries(rules)) {
+    const wish = {priority: Number(priority), why: 'sounding'};
+    const last = {priority: Number(priority), end: 100, since: 0};
+    const every = PATTERNS[priority].every;
+    assert.ok(within(every, range));
+    assert.deepEqual([cue(wish, 100 + every - 0.1, last), cue(wish, 100 + every, last)], [0, Number(priority)]);
+  }
+  assert.equal(cue({priority: 3, why: 'sounding'}, 100.1, {priority: 2, end: 101, since: 0}), 3);
+});
+
+test('nothing sounds while paused or when all is acknowledged, but what is acknowledged is called to mind', () => {
+  const [loud] = standing({...live, status: status(raised('a'))});
+  const [acked] = standing({...live, status: status(raised('a', {acked_by: 'Ada'}))});
+  assert.deepEqual(wanted([loud], {paused_until_s: 90}, 60), {priority: 0, why: 'paused', left: 30});
+  assert.equal(wanted([loud], {paused_until_s: 59}, 60).why, 'sounding');
+  assert.deepEqual(wanted([acked], null, 60), {priority: 0, why: 'acknowledged', left: 0});
+  assert.equal(wanted([], null, 60).why, 'armed');
+  const last = {priority: 0, end: -Infinity, since: 10};
+  assert.deepEqual([cue({priority: 0, why: 'acknowledged'}, 100, last), cue({priority: 0, why: 'acknowledged'}, 190, last), cue({priority: 0, why: 'paused'}, 999, last)], [0, 1, 0]);
+});
+
+test('of many patients the page sounds the highest priority', () => {
+  const wishes = [{priority: 0, why: 'paused', left: 9}, {priority: 2, why: 'sounding', left: 0}, {priority: 3, why: 'sounding', left: 0}];
+  assert.equal(loudest(wishes).priority, 3);
+  assert.equal(loudest(wishes.slice(0, 1)).why, 'paused');
+  assert.equal(loudest([]).why, 'armed');
+});
+
+test('what failed is named as far as it is known', () => {
+  const devices = {devices: {a: {last_frame_s: 40}, b: {last_frame_s: 10}}, frame_interval_s: 2};
+  assert.equal(downtime({state: 'down', since: 5}, null, 60).failed, 'network');
+  assert.equal(downtime({state: 'stale', since: 5}, null, 60).failed, 'server');
+  assert.equal(downtime({state: 'silent', since: 5, why: ''}, null, 60).failed, 'engine');
+  assert.equal(downtime({state: 'silent', since: 5, why: "the record store can't be reached"}, null, 60).failed, 'store');
+  assert.deepEqual(downtime({state: 'live'}, devices, 60), {failed: 'devices', since: 40, current: true});
+  assert.equal(downtime({state: 'live'}, devices, 50).failed, '');
+});
+
+test('a form of limits becomes an act in the signal\'s unit, and one that makes no sense is refused in words', () => {
+  const look = {factor: 1000, digits: 2, unit: 'µV'};
+  const form = formOf({low: 0.001, high: 0.02, crisis_low: null, crisis_high: 0.03, delay_s: 4, on: true}, look);
+  assert.deepEqual([form.low, form.high, form.crisis_low], ['1', '20', '']);
+  assert.deepEqual(bodyOf('emg', {...form, high: '25'}, look).body, {signal: 'emg', low: 0.001, high: 0.025, crisis_low: null, crisis_high: 0.03, delay_s: 4, on: true});
+  assert.match(bodyOf('emg', {...form, high: '40'}, look).error, /crisis high/);
+  assert.match(bodyOf('emg', {...form, delay_s: '61'}, look).error, /delay/);
+  assert.match(bodyOf('emg', {...form, low: 'x'}, look).error, /Nothing was sent/);
+  assert.ok(meaning({...form, on: false})[0].includes('OFF'));
 });
 
 test('numbers are printed in the unit of the look, and no number where there is none', () => {

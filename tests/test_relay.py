@@ -82,6 +82,7 @@ def test_the_banner_says_nothing_that_would_name_the_patient() -> None:
         card = viewer.until("hello")["card"]
         assert set(card) == {
             "id", "pseudonym", "number", "birth_year", "bed", "sex", "height_cm", "weight_kg", "discharged_ms",
+            "limits",
         }  # fmt: skip
 
 

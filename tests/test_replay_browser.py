@@ -267,7 +267,8 @@ def test_a_real_recording_can_be_replayed_with_its_unplugged_gap_and_readings_th
         assert late, "readings of the time without a link came by the backfill lane"
         page.goto(page.url.split("?")[0] + f"?at={late[0][0] + 1}&span=60&channel={GSR}")
         until(lambda: fact(page, "window", "late"))
-        time.sleep(2); page.screenshot(path="/tmp/w/replay_real_late.png")
+        time.sleep(2)
+        page.screenshot(path="/tmp/w/replay_real_late.png")
         assert int(fact(page, "window", "late")) > 4
         page.close()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.alarm_feed import AlarmingFeed, answer_acts
 from tests.fake_feed import FakeFeed
 from web.app import create_app, serve
 from web.settings import WebSettings
@@ -41,11 +42,11 @@ GOOD = {"verdict": "good", "reason": ""}
 ELECTRODE_OFF = {"verdict": "bad", "reason": "electrode off: 0.02 uS, below 0.05 uS"}
 
 
-class JudgedFeed(FakeFeed):
+class JudgedFeed(AlarmingFeed):
     """A feed whose status carries what the twin thinks of each channel's signal."""
 
     def __init__(self) -> None:
-        super().__init__(decay_s=14.0)
+        super().__init__(itself=True, decay_s=14.0)
         self.quality: dict[str, dict[str, str]] = {}
 
     def _channel_status(self, channel: str, line: Any, t_s: float) -> dict[str, Any]:
@@ -55,7 +56,8 @@ class JudgedFeed(FakeFeed):
 @pytest.fixture(scope="module")
 def feed() -> Iterator[JudgedFeed]:
     feed = JudgedFeed()
-    app, _ = create_app(feed, SETTINGS)
+    app, sockets = create_app(feed, SETTINGS)
+    answer_acts(sockets, feed)
     server = serve(app, SETTINGS)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield feed
@@ -76,7 +78,7 @@ def page(feed: FakeFeed, trouble: list[str], browser: Any) -> Iterator[Any]:
     page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
     page.on("console", lambda m: trouble.append(f"console: {m.text}") if m.type == "error" else None)
     page.on("request", lambda r: trouble.append(f"external: {r.url}") if foreign(r.url) else None)
-    page.goto(URL)
+    page.goto(f"{URL}/patient/p-7f3a")
     page.wait_for_selector(f'{EMG}[data-provenance="measured"]', timeout=60_000)
     yield page
     page.close()
@@ -189,7 +191,7 @@ def test_unplugging_sends_the_command_and_waits_for_the_devices_answer(page: Any
 def test_a_silent_sensor_is_an_alarm_in_stars_and_words(page: Any) -> None:
     wait_for(page, '#alarm-bar[data-priority="2"]')
     text = page.inner_text("#alarm-bar").lower()
-    assert "**" in text and "medium priority" in text and "sensor silent since" in text
+    assert "**" in text and "medium priority" in text and "sensor silent" in text and "since" in text
 
 
 def test_a_synthesised_value_says_so_and_its_confidence_falls(page: Any) -> None:
@@ -225,10 +227,10 @@ def test_plugged_back_in_it_is_measured_again_and_the_gap_is_revised(page: Any, 
 
 def test_a_refused_message_is_told_in_the_alarm_bar_and_in_the_events(page: Any) -> None:
     page.click("#btn-tamper")
-    until(page, "document.querySelector('#alarm-bar').innerText.includes('Message refused')", 10)
+    until(page, "document.querySelector('#alarm-bar').innerText.includes('was refused')", 10)
     assert "nothing was stored" in page.inner_text("#events li[data-kind=refused]")
     page.click("#alarm-bar .eb-ack")
-    until(page, "!document.querySelector('#alarm-bar').innerText.includes('Message refused')", 5)
+    until(page, "document.querySelector('#alarm-bar').innerText.includes('acknowledged')", 5)
 
 
 def test_when_the_engine_falls_silent_nothing_is_drawn_on(page: Any, feed: FakeFeed) -> None:

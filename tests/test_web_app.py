@@ -19,10 +19,12 @@ from web import ui
 from web.app import create_app, serve
 from web.pages.commands import BUTTONS, expectation, face
 from web.settings import BindRefused, WebSettings
+from web.words import words
 
 HOST = "127.0.1.71"
 SETTINGS = WebSettings(host=HOST, port=8471, block_ms=50)
 BASE = f"http://{HOST}:{SETTINGS.port}"
+T = words("en")
 BUDGET_BYTES = 750_000
 LIVE = {"signals": ["emg_activity_mV.zyg", "gsr_uS"], "unplugged": [], "pending": [], "failed": [], "connected": True}
 
@@ -154,14 +156,14 @@ def test_a_press_while_the_store_is_down_says_that_nothing_was_sent(client: Clie
 def test_a_button_waits_until_the_device_has_answered_and_then_shows_its_new_state() -> None:
     row = BUTTONS[0]
     asked = {row.id: expectation(row, LIVE, 100.0)}
-    assert face(row, {**LIVE, "seen": 99.0}, asked).pending
-    assert face(row, {**LIVE, "seen": 100.0, "pending": [row.id]}, asked).disabled
-    answered = face(row, {**LIVE, "seen": 100.0, "unplugged": ["emg_activity_mV.zyg"]}, asked)
+    assert face(row, {**LIVE, "seen": 99.0}, asked, T).pending
+    assert face(row, {**LIVE, "seen": 100.0, "pending": [row.id]}, asked, T).disabled
+    answered = face(row, {**LIVE, "seen": 100.0, "unplugged": ["emg_activity_mV.zyg"]}, asked, T)
     assert (answered.label, answered.disabled) == ("Plug EMG in", False)
 
 
 def test_a_button_for_a_sensor_that_the_device_has_not_is_disabled() -> None:
-    assert face(BUTTONS[0], {**LIVE, "signals": ["gsr_uS"]}, {}).disabled
+    assert face(BUTTONS[0], {**LIVE, "signals": ["gsr_uS"]}, {}, T).disabled
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "::", "hospital.example"])

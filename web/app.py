@@ -21,7 +21,7 @@ from web import data, ui
 from web.acts import Acts
 from web.board import Board
 from web.guard import content_security_policy, guard
-from web.pages import patients, replay, room, shell, ward
+from web.pages import downtime, patients, replay, room, shell, ward
 from web.pages.frame import frame, is_page, language, patient_of, register_missing, translate
 from web.relay import OnSent, Relay
 from web.settings import BindRefused, WebSettings
@@ -30,7 +30,7 @@ from web.words import COOKIE, LANGUAGES
 log = logging.getLogger(__name__)
 
 SOCKET_NAMESPACE, WARD_NAMESPACE = "/twin", "/ward"
-_SERVED = ("/assets/", "/data/", "/language/", "/_dash", "/_favicon.ico", "/_reload-hash", "/socket.io/")
+_SERVED = ("/assets/", "/data/", "/language/", "/downtime/", "/_dash", "/_favicon.ico", "/_reload-hash", "/socket.io/")
 _YEAR_S = 365 * 86_400
 _PING_EVERY_S, _PING_PATIENCE_S = 5, 10
 
@@ -57,7 +57,7 @@ def create_app(feed: Feed, settings: WebSettings, on_sent: OnSent | None = None)
     app = _dash(server, settings)
     acts = Acts(feed, relay, settings.person)
     with server.app_context():
-        for page in (ward, room, replay):
+        for page in (ward, room, replay, downtime):
             page.register(app, feed, relay, settings)
         patients.register(app, relay, acts)
         register_missing(relay)

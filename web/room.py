@@ -9,9 +9,10 @@ thread.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from twin_engine.registry import DEFAULT_LIMITS, Limits
 from twin_engine.store.feed import Entry, PatientCard
 from web.history import History
 from web.look import looks
@@ -66,12 +67,20 @@ def give_all(room: Room, viewer: Viewer) -> None:
 
 
 def banner(card: PatientCard) -> dict[str, object]:
-    """What the page may know of a patient: pseudonym, identifiers and the body's measures."""
+    """What the page may know of a patient: pseudonym, identifiers, the body's measures and her alarm limits."""
     return {
         "id": card.id, "pseudonym": card.pseudonym, "birth_year": card.birth_year, "bed": card.bed,
         "sex": card.sex, "number": card.number, "height_cm": card.height_cm, "weight_kg": card.weight_kg,
         "discharged_ms": card.discharged_ms,
+        "limits": {signal: _limits(card, signal) for signal in sorted({*DEFAULT_LIMITS, *card.limits})},
     }  # fmt: skip
+
+
+def _limits(card: PatientCard, signal: str) -> dict[str, object]:
+    """Her limits of a signal in its unit; `usual` are the default ones, None where the signal has none."""
+    usual = DEFAULT_LIMITS.get(signal)
+    shown = asdict(card.limits_of(signal) or Limits())
+    return shown | {"default": signal not in card.limits, "usual": asdict(usual) if usual else None}
 
 
 def remember(history: History, entry: Entry) -> None:

@@ -26,6 +26,7 @@ class WebSettings:
     silent_after_s: float = 3.0  # an engine that says nothing for this long is silent; it speaks every second
     window: int = 32  # messages on their way to one viewer that it has not confirmed
     person: str = "clinician (demo)"  # who acts and who exports, until there is sign-in
+    downtime_contact: str = ""  # whom to call when the twin is down; "" = "your hospital's number"
     patience_s: float = 5.0  # longest wait between two attempts to reach a store that is down
 
     def __post_init__(self) -> None:

@@ -1,5 +1,8 @@
 """The demo bar: which buttons there are, what each sends to the device, and how each looks while it waits.
 
+A button's words are in the catalogue: ``command.<id>``, ``command.<id>.out`` while its signal is unplugged, and
+``command.<id>.title``.
+
 One row a button. A row with a `signal` plugs that signal out and in; its state is what the device reports, not what
 was pressed. Any other row is answered by the first event of one of its `kinds`.
 """
@@ -9,17 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from web.words import Translate
+
 
 @dataclass(frozen=True, slots=True)
 class Button:
     """One button of the demo bar."""
 
     id: str
-    label: str
     method: str  # the device's direct method
-    title: str
     signal: str = ""  # channels whose id starts with this
-    label_out: str = ""  # the label while the signal is unplugged
     kinds: tuple[str, ...] = ("command",)
 
 
@@ -34,14 +36,11 @@ class Face:
 
 
 BUTTONS = (
-    Button("btn-emg", "Unplug EMG", "sensor", "The device stops reading its EMG", "emg", "Plug EMG in"),
-    Button("btn-gsr", "Unplug skin conductance", "sensor", "The device stops reading skin conductance", "gsr",
-           "Plug skin conductance in"),
-    Button("btn-tamper", "Tamper with a message", "tamper", "Lends the device to an attacker for one message",
-           kinds=("refused",)),
-    Button("btn-identify", "Identify device", "identify", "The device answers, and blinks where it has a light"),
-)  # fmt: skip
-WAITING = "Waiting for the device"
+    Button("btn-emg", "sensor", "emg"),
+    Button("btn-gsr", "sensor", "gsr"),
+    Button("btn-tamper", "tamper", kinds=("refused",)),
+    Button("btn-identify", "identify"),
+)
 _BY_ID = {b.id: b for b in BUTTONS}
 
 
@@ -66,14 +65,15 @@ def expectation(row: Button, live: dict[str, Any], now_s: float) -> dict[str, ob
     return {**answer, "method": row.method, "t": now_s}
 
 
-def face(row: Button, live: dict[str, Any], asked: dict[str, Any]) -> Face:
-    """What the button shows, given the live state and the commands that were sent."""
+def face(row: Button, live: dict[str, Any], asked: dict[str, Any], t: Translate) -> Face:
+    """What the button shows in the words of `t`, given the live state and the commands that were sent."""
     pending = row.id in live.get("pending", ()) or _not_yet_seen(row, live, asked)
     missing = bool(row.signal) and not any(str(c).startswith(row.signal) for c in live.get("signals", ()))
-    note = f"{row.label}: the device did not answer." if row.id in live.get("failed", ()) else ""
-    label = row.label_out if is_out(row, live) else row.label
+    own = t(f"command.{row.id}")
+    note = t("command.no_answer", label=own) if row.id in live.get("failed", ()) else ""
+    label = t(f"command.{row.id}.out") if is_out(row, live) else own
     disabled = pending or missing or not live.get("connected", False)
-    return Face(WAITING if pending else label, pending, disabled, note)
+    return Face(t("command.waiting") if pending else label, pending, disabled, note)
 
 
 def _not_yet_seen(row: Button, live: dict[str, Any], asked: dict[str, Any]) -> bool:

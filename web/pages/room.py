@@ -38,6 +38,7 @@ def layout(settings: WebSettings) -> html.Main:
             ui.SessionBar(id="session-bar", page="room"),
             ui.TwinLink(id="link"),
             ui.AlarmBar(id="alarm-bar"),
+            ui.Downtime(id="downtime", contact=settings.downtime_contact),
             section(t("room.body"), "twin", [ui.PatientTwin(id="twin", glbUrl=settings.body_url)]),
             section(t("room.traces"), "waves", [ui.WaveMonitor(id="waves")]),
             section(t("room.values"), "tiles", [ui.VitalBoard(id="tiles")], panel=False),
@@ -53,9 +54,15 @@ def _demo_bar(t: Translate) -> list[Any]:
     buttons = [
         html.Div(
             dmc.Button(
-                b.label, id=b.id, size="xs", variant="default", disabled=True, fullWidth=True, className=COMMAND
+                t(f"command.{b.id}"),
+                id=b.id,
+                size="xs",
+                variant="default",
+                disabled=True,
+                fullWidth=True,
+                className=COMMAND,
             ),
-            title=b.title,
+            title=t(f"command.{b.id}.title"),
         )
         for b in BUTTONS
     ]
@@ -83,12 +90,14 @@ def _register_commands(app: Dash, feed: Feed, relay: Relay) -> None:
         row = button(str(ctx.triggered_id))
         card = relay.card(patient_of(path or ""))
         if card is None:
-            return no_update, "No such patient: the command was not sent."
+            return no_update, translate()("command.no_patient")
+        if not card.device:
+            return no_update, translate()("command.no_device")
         try:
             feed.command(card.device, row.method, payload(row, live or {}))
         except StoreError as error:
             log.warning("command %s for %s did not leave: %s", row.method, card.device, error)
-            return no_update, "The record store can't be reached: the command was not sent."
+            return no_update, translate()("command.no_store")
         return {**(asked or {}), row.id: expectation(row, live or {}, time.time())}, ""
 
     @app.callback(
@@ -99,7 +108,7 @@ def _register_commands(app: Dash, feed: Feed, relay: Relay) -> None:
         prevent_initial_call=True,
     )  # type: ignore[untyped-decorator]  # dash is untyped
     def show(live: dict[str, Any] | None, asked: dict[str, Any] | None) -> list[Any]:
-        faces = [face(row, live or {}, asked or {}) for row in BUTTONS]
+        faces = [face(row, live or {}, asked or {}, translate()) for row in BUTTONS]
         note = " ".join(f.note for f in faces if f.note)
         return [
             note,

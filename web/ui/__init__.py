@@ -78,13 +78,23 @@ class VitalBoard(_Base):
 
 
 class AlarmBar(_Base):
-    """Standing technical alarms, highest priority first."""
+    """Standing alarms, the loudest first, with their panel, the alarm log and the sound."""
 
     _type = "AlarmBar"
     _prop_names: ClassVar[list[str]] = ["id"]
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
+
+
+class Downtime(_Base):
+    """What has failed and what to do, over the room. `contact`: whom to call, "" = the catalogue's default."""
+
+    _type = "Downtime"
+    _prop_names: ClassVar[list[str]] = ["id", "contact"]
+
+    def __init__(self, id: str, contact: str = "") -> None:
+        super().__init__(id=id, contact=contact)
 
 
 class SessionBar(_Base):

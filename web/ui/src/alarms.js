@@ -1,73 +1,86 @@
-// Which alarms stand now, from the engine's status and events and the state of the connection. Pure. Priorities
-// after IEC 60601-1-8: *** high, ** medium, * low, always with the word. Everything here is technical: silence of a
-// sensor, of the engine or of the line, a refused message. No alarm on a patient's limit is raised by a made value,
-// and none is silenced by one. Alarms follow the engine's newest word, not the delayed view.
-import {clockTime, span} from './words.js';
+// Which alarms stand, as the page shows them: the engine's (status.alarms) and the page's own, about its line. Pure.
+// Priorities after IEC 60601-1-8: *** high, ** medium, * low, always with the word. The engine raises, latches and
+// clears; nothing here invents or hides one. While the line is dead the engine's last word is no longer known to be
+// true: then only the line's own alarm stands.
+import {clockTime} from './words.js';
 
-export const PRIORITY = {
-  3: {stars: '***', word: 'High priority'},
-  2: {stars: '**', word: 'Medium priority'},
-  1: {stars: '*', word: 'Low priority'},
-};
-const REFUSAL_S = 60; // how long a refused message stays in the bar
-const DROPPED_S = 30;
-const KINDS = {synthesised: 'silent', withheld: 'silent', quarantined: 'distrusted'};
+export const STARS = {3: '***', 2: '**', 1: '*'};
+const PHYSIOLOGICAL = new Set(['limit-high', 'limit-low']);
+const TOGETHER_S = 5; // channels of one sensor that changed within this are one line
+const DROPPED_S = 30; // how long a slow screen says so
 
-/** @returns {Array<{key: string, priority: number, text: string, ago?: string}>} highest and newest first */
-export function standing({connection, status, events, dropped, now, acknowledged}) {
-  const alarms = [...lineAlarms(connection)];
-  if (status && !alarms.length) alarms.push(...channelAlarms(status, now));
-  alarms.push(...refusals(events, now, acknowledged));
-  if (dropped && now - dropped.t < DROPPED_S) {
-    alarms.push({key: 'dropped', priority: 1, since: dropped.t, text: `This screen is slow: ${dropped.count} updates were skipped for the newest.`});
+/**
+ * @param {{connection: object, status: object, dropped: object, now: number, here: Map}} seen `now` in Unix s; `here`:
+ *   key of a page's own alarm -> the `since` that was acknowledged on this screen
+ * @returns {Array<object>} not acknowledged first, then highest and newest first. Each has key, ids (the engine's),
+ *   kind, priority, physiological, channels, signal, since, over, ackedBy, acked (Unix s or null), members, source
+ */
+export function standing({connection, status, dropped, now, here = new Map()}) {
+  const line = lineAlarm(connection);
+  const engine = line.length ? [] : together((status?.alarms ?? []).map(fromEngine));
+  const own = [...line, ...slow(dropped, now)].map((alarm) => quietHere(alarm, here));
+  return [...own, ...engine].sort((a, b) => quiet(a) - quiet(b) || b.priority - a.priority || b.since - a.since);
+}
+
+/** Whether somebody has acknowledged it: it stays on screen and makes no sound. */
+export const quiet = (alarm) => Boolean(alarm.ackedBy);
+
+function fromEngine(alarm) {
+  return {
+    key: alarm.id, ids: [alarm.id], kind: alarm.kind, priority: alarm.priority, source: 'engine',
+    physiological: PHYSIOLOGICAL.has(alarm.kind), channels: alarm.channel ? [alarm.channel] : [], signal: alarm.signal ?? '',
+    since: alarm.since_s, over: alarm.over_s ?? null, ackedBy: alarm.acked_by ?? '', acked: alarm.acked_s ?? null, members: [alarm],
+  };
+}
+
+/** Alarms of one kind and state on channels of one sensor, raised together, become one line. */
+function together(alarms) {
+  const groups = [];
+  for (const alarm of alarms) {
+    const group = alarm.channels.length && !alarm.physiological && groups.find((g) => oneLine(g, alarm));
+    if (!group) groups.push(alarm);
+    else join(group, alarm);
   }
-  return alarms.sort((a, b) => b.priority - a.priority || b.since - a.since);
+  return groups;
 }
 
-function lineAlarms(connection) {
-  const since = clockTime(connection.since);
-  if (connection.state === 'silent') {
-    return [{key: 'line', priority: 3, since: connection.since, text: `Twin engine silent since ${since}${connection.why ? ` (${connection.why})` : ''}. Nothing on this page is current.`}];
-  }
-  if (connection.state === 'down' || connection.state === 'stale') {
-    return [{key: 'line', priority: 3, since: connection.since, text: `No data from the twin since ${since}. Nothing on this page is current.`}];
-  }
-  return [];
+const sensorOf = (alarm) => (alarm.signal || alarm.channels[0]).split(/[_.]/)[0];
+
+function oneLine(group, alarm) {
+  return group.channels.length > 0 && group.kind === alarm.kind && group.priority === alarm.priority && sensorOf(group) === sensorOf(alarm)
+    && group.ackedBy === alarm.ackedBy && (group.over === null) === (alarm.over === null) && Math.abs(group.since - alarm.since) <= TOGETHER_S;
 }
 
-/** Channels of one sensor that fell silent, or are distrusted, together are one alarm. */
-function channelAlarms(status, now) {
-  const groups = new Map();
-  for (const [id, channel] of Object.entries(status.channels ?? {})) {
-    const kind = KINDS[channel.provenance];
-    if (!kind) continue;
-    const key = `${(channel.signal ?? id).split('_')[0]}|${kind}`;
-    const group = groups.get(key) ?? {kind, labels: [], since: Infinity, withheld: 0};
-    group.labels.push(channel.label ?? id);
-    group.withheld += channel.provenance === 'withheld' ? 1 : 0;
-    group.since = Math.min(group.since, (kind === 'silent' ? channel.last_reading_s : null) ?? channel.since_s ?? now);
-    groups.set(key, group);
-  }
-  return [...groups].map(([key, g]) => ({key, priority: 2, since: g.since, ago: span(now - g.since), text: sentence(g)}));
+function join(group, alarm) {
+  group.ids.push(...alarm.ids);
+  group.channels.push(...alarm.channels);
+  group.members.push(...alarm.members);
+  group.since = Math.min(group.since, alarm.since);
+  group.over = group.over === null ? null : Math.max(group.over, alarm.over);
 }
 
-function sentence({kind, labels, since, withheld}) {
-  if (kind === 'distrusted') return `${names(labels)}: readings distrusted since ${clockTime(since)}. Raw value shown in amber.`;
-  const shown = withheld === labels.length ? 'No honest value: withheld' : `Shown values are synthesised${withheld ? `, ${withheld} withheld` : ''}`;
-  return `${names(labels)}: sensor silent since ${clockTime(since)}. ${shown}.`;
+const ofPage = (kind, priority, since, facts) => ({
+  key: `page-${kind}`, ids: [], kind, priority, since, facts, source: 'page', physiological: false, channels: [], signal: '',
+  over: null, ackedBy: '', acked: null, members: [],
+});
+
+function lineAlarm({state, since, why = ''}) {
+  const facts = {since: clockTime(since)};
+  if (state === 'silent') return [ofPage(/store/.test(why) ? 'silent_store' : 'silent', 3, since, facts)];
+  return ['down', 'stale'].includes(state) ? [ofPage('down', 3, since, facts)] : [];
 }
 
-/** "EMG cheek, EMG brow"; of many, what they have in common and how many: "EMG (4 channels)". */
-function names(labels) {
-  if (labels.length < 3) return labels.join(' and ');
-  const words = labels.map((label) => label.split(' '));
-  const common = words[0].filter((word, i) => words.every((w) => w[i] === word)).join(' ');
-  return common ? `${common} (${labels.length} channels)` : labels.join(', ');
+function slow(dropped, now) {
+  return dropped && now - dropped.t < DROPPED_S ? [ofPage('slow', 1, dropped.t, {count: dropped.count})] : [];
 }
 
-function refusals(events, now, acknowledged) {
-  const recent = events.filter((e) => e.kind === 'refused' && now - e.t < REFUSAL_S && e.t > acknowledged);
-  if (!recent.length) return [];
-  const more = recent.length > 1 ? ` (${recent.length} in the last minute)` : '';
-  return [{key: 'refused', priority: 2, since: recent[0].t, acknowledge: true, text: `${recent[0].text.startsWith('Refused') ? '' : 'Message refused: '}${recent[0].text}${more}`}];
+/** The page's own alarm is acknowledged on this screen only, and anew when the line fails again. */
+function quietHere(alarm, here) {
+  const since = here.get(alarm.key);
+  return since !== undefined && !(alarm.since > since + TOGETHER_S) ? {...alarm, ackedBy: 'here', acked: since} : alarm;
 }
+
+/** The limit alarm that stands on a channel (not one that is over), or undefined. */
+export const limitAlarmOf = (status, channel) => (status?.alarms ?? [])
+  .filter((a) => a.channel === channel && PHYSIOLOGICAL.has(a.kind) && (a.over_s ?? null) === null)
+  .sort((a, b) => b.priority - a.priority)[0];

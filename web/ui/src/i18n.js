@@ -25,6 +25,10 @@ export const area = (name) => Object.fromEntries(
   Object.keys(texts.en).filter((key) => key.startsWith(`${name}.`)).map((key) => [key.slice(name.length + 1), t(key)]),
 );
 
+
+/** The text of `key` with its placeholders as they are. */
+export const raw = (key) => texts[language()][key] ?? texts.en[key] ?? key;
+
 /** Whether there is a text of that key. */
 export const has = (key) => key in texts.en;
 

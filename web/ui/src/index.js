@@ -3,6 +3,7 @@ import catalogues from 'everbeat-words';
 import {learn} from './i18n.js';
 
 export {default as AlarmBar} from './components/AlarmBar.js';
+export {default as Downtime} from './components/Downtime.js';
 export {default as EventLog} from './components/EventLog.js';
 export {default as PatientTwin} from './components/PatientTwin.js';
 export {default as SessionBar} from './components/SessionBar.js';

@@ -24,7 +24,7 @@ class Store {
   constructor(patient) {
     Object.assign(this, {
       patient, holders: 0,
-      card: null, looks: {}, status: null, events: [], dropped: null, acknowledged: 0, refusedMessages: 0,
+      card: null, looks: {}, status: null, events: [], dropped: null, refusedMessages: 0,
       series: new Map(), scales: new Map(), order: [], silent: null, down: null,
       view: {t: NaN, samples: new Map(), body: NOTHING}, sweepOf: () => 20, // channel -> s across its trace
       picked: null,
@@ -200,11 +200,6 @@ class Store {
     const series = this.series.get(id);
     for (let i = series ? series.indexAt(this.view.t) : -1; i >= 0; i -= 1) if ((series.provenance[i] & 0x0f) === 0) return series.t[i];
     return this.status?.channels?.[id]?.last_reading_s ?? NaN;
-  }
-
-  acknowledge() {
-    this.acknowledged = this.events[0]?.t ?? 0;
-    this.#say('events');
   }
 }
 

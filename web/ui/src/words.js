@@ -1,5 +1,5 @@
 // What a screen says, in words and numbers: provenance, values in a person's unit, times of day. Pure functions.
-import {locale, t} from './i18n.js';
+import {has, locale, t} from './i18n.js';
 import {PROVENANCE, REVISED} from './wire.js';
 
 const WORDS = ['measured', 'synthesised', 'predicted', 'quarantined', 'withheld'];
@@ -42,6 +42,12 @@ export const percent = (confidence) => `${Math.round(confidence * 100)}\u00a0%`;
 /** hh:mm:ss of a Unix time in the viewer's zone. */
 export const clockTime = (unixS) => (Number.isFinite(unixS) ? new Date(unixS * 1000).toLocaleTimeString(locale()) : '--:--:--');
 
+/** "1:43": what is left of a pause, s. */
+export const countdown = (seconds) => {
+  const s = Math.max(0, Math.ceil(seconds));
+  return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')}`;
+};
+
 /** The viewer's zone, such as "UTC+02:00 Europe/Madrid". */
 export function zone(date = new Date()) {
   const minutes = -date.getTimezoneOffset();
@@ -57,19 +63,29 @@ export function span(seconds) {
   return s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`;
 }
 
-const POOR = {bad: 'Bad signal', doubtful: 'Doubtful signal'};
 const UNITS = {uS: 'µS', Cel: '°C', '/min': 'bpm'}; // of UCUM, as people write them
+const AMOUNT = /-?\d[\d.e+-]*(?: (?:%|s|uS|Cel|\/min|[mu]V|lx|hPa|uT|\[g\])(?=$|[ ,;]))?/g; // a number with its unit
+export const asWritten = (text) => text.replace(/(?<= )(?:uS|Cel|\/min)(?=$|[ ,;])/g, (unit) => UNITS[unit]);
 
 /** "Bad signal – electrode off: 0.02 µS, …": what the twin holds of a channel's recent past; '' where it is good. */
 export function qualityText(quality) {
-  const lead = POOR[quality?.verdict];
-  if (!lead) return '';
-  const reason = (quality.reason ?? '').replace(/(?<= )(?:uS|Cel|\/min)(?=$|[ ,;])/g, (unit) => UNITS[unit]);
-  return reason ? `${lead} – ${reason}` : lead;
+  if (!has(`quality.${quality?.verdict}`)) return '';
+  const verdict = t(`quality.${quality.verdict}`);
+  return quality.reason ? t('quality.lead', {verdict, reason: reasonText(quality.reason)}) : verdict;
+}
+
+/** The engine's reason in the page's language: the rule's own sentence with the engine's amounts, else as it came. */
+export function reasonText(reason) {
+  const [lead, details = ''] = reason.split(/: (.*)/s);
+  const key = `quality.${lead.replaceAll(' ', '_')}`;
+  if (!has(key)) return asWritten(reason);
+  const amounts = (details.match(AMOUNT) ?? []).map(asWritten);
+  const told = t(key, {a: amounts[0], b: amounts[1], c: amounts[2]});
+  return /\{[abc]\}/.test(told) ? asWritten(reason) : told;
 }
 
 /** The same in the two words that a trace has room for: "electrode off". */
-export const qualityWord = (quality) => (qualityText(quality) ? (quality.reason || POOR[quality.verdict]).split(':')[0] : '');
+export const qualityWord = (quality) => (qualityText(quality) ? (quality.reason ? reasonText(quality.reason) : t(`quality.${quality.verdict}`)).split(':')[0] : '');
 
 /** Who sends: what a screen must say about the source of the readings. */
 export const sourceWord = (source) => t(`source.${['simulated', 'recording', 'sensor'].includes(source) ? source : 'unknown'}`);

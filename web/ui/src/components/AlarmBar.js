@@ -1,52 +1,93 @@
-// The alarm that matters most, in one line, and how many others stand. Priority is a colour, stars and a word.
-import React, {useRef, useState, useEffect} from 'react';
+// The alarm that matters most in one line: a lamp with stars that flashes at its priority's rate, the priority and the
+// kind in words, what it is and since when; beside it what a hand needs at once: acknowledge, pause, the state of the
+// sound. The panel with all of them opens below (AlarmPanel).
+import React, {useEffect, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
-import {PRIORITY, standing} from '../alarms.js';
+import {STARS, quiet} from '../alarms.js';
+import {t} from '../i18n.js';
 import {store} from '../store.js';
+import {alarmText} from '../telling.js';
+import {clockTime, countdown, span} from '../words.js';
+import AlarmPanel, {shortcutOn} from './AlarmPanel.js';
+import {Kind, Lamp, State} from './alarmParts.js';
+import Sound from './Sound.js';
+import {useAlarmActs} from './useAlarmActs.js';
+import {patientWish, useAlarms} from './useAlarms.js';
 
-/** Standing technical alarms, highest first. */
+/** Standing alarms, the loudest first. */
 function AlarmBar({id}) {
-  const [alarms, show] = useState([]);
-  const shown = useRef('');
-  useEffect(() => store().on('tick', () => {
-    const now = read(store());
-    const text = JSON.stringify(now);
-    if (text !== shown.current) {
-      shown.current = text;
-      show(now);
-    }
-  }), []);
-  const [top, ...others] = alarms;
+  const seen = useAlarms();
+  const acts = useAlarmActs(seen.alarms);
+  const [open, setOpen] = useState(false);
+  const opener = useRef(null);
+  useShortcut(() => setOpen((was) => !was));
+  const close = () => { setOpen(false); opener.current?.focus(); };
+  const [top, ...others] = seen.alarms;
   return (
-    <div id={id} className="eb-alarms" data-priority={top?.priority ?? 0} data-count={alarms.length}>
-      {top ? <Top alarm={top} /> : <p className="eb-calm">No technical alarm</p>}
-      <ul className="eb-others" aria-label="Other alarms">
-        {others.slice(0, 2).map((alarm) => (
-          <li key={alarm.key} data-priority={alarm.priority}><b>{PRIORITY[alarm.priority].stars}</b> {alarm.text}</li>
-        ))}
-        {others.length > 2 && <li>+{others.length - 2} more</li>}
-      </ul>
-      {alarms.some((alarm) => alarm.acknowledge) && (
-        <button type="button" className="eb-ack" onClick={() => store().acknowledge()}>Acknowledge</button>
-      )}
+    <div id={id} className="eb-bar" data-priority={top?.priority ?? 0} data-count={seen.alarms.length} data-quiet={top ? quiet(top) : 'none'}>
+      {top ? <Top alarm={top} now={seen.now} /> : <p className="eb-bar-calm">{t(seen.heard ? 'alarms.none' : 'alarms.waiting')}</p>}
+      {others.length > 0 && <Others alarms={others} />}
+      <div className="eb-bar-acts">
+        {top && !quiet(top) && <button type="button" className="eb-ack" disabled={acts.pending(top)} onClick={() => acts.acknowledge(top)}>{t(acts.pending(top) ? 'alarms.sending' : 'alarms.ack')}</button>}
+        <Pause seen={seen} acts={acts} />
+        <Sound id={`${id}-sound`} wish={patientWish} />
+        <button type="button" className="eb-bar-open" ref={opener} aria-expanded={open} aria-controls={`${id}-panel`} aria-keyshortcuts="a"
+          onClick={() => (open ? close() : setOpen(true))}>{t('alarms.open', {count: seen.alarms.length})}</button>
+      </div>
+      {acts.refusal && <p className="eb-bar-refusal" role="alert">{acts.refusal}</p>}
+      {open && <AlarmPanel id={`${id}-panel`} seen={seen} acts={acts} close={close} />}
     </div>
   );
 }
 
-function Top({alarm}) {
-  const {stars, word} = PRIORITY[alarm.priority];
+/** Key A, where nobody is writing: it can be turned off in the panel. */
+function useShortcut(toggle) {
+  useEffect(() => {
+    const press = (event) => {
+      if (event.key.toLowerCase() !== 'a' || event.ctrlKey || event.metaKey || event.altKey || !shortcutOn()) return;
+      if (event.target.closest?.('input, textarea, select, dialog, [contenteditable]')) return;
+      toggle();
+    };
+    document.addEventListener('keydown', press);
+    return () => document.removeEventListener('keydown', press);
+  }, []);
+}
+
+function Top({alarm, now}) {
+  const text = alarmText(alarm, store().looks);
   return (
-    <p className="eb-alarm" role="alert" key={alarm.key}>
-      <b className="eb-stars">{stars}</b> <span className="eb-priority">{word}</span> <span className="eb-alarm-text" title={alarm.text}>{alarm.text}</span>
-      {alarm.ago && <span className="eb-ago" aria-hidden="true">{alarm.ago}</span>}
-    </p>
+    <>
+      <Lamp alarm={alarm} />
+      <p className="eb-alarm" role="alert" key={alarm.key}>
+        <span className="eb-priority">{t(`alarms.priority_${alarm.priority}`)}</span>
+        <Kind alarm={alarm} />
+        <b className="eb-alarm-text" title={text}>{text}</b>
+        <State alarm={alarm} />
+      </p>
+      <span className="eb-since" aria-hidden="true">{t('alarms.since', {time: clockTime(alarm.since), span: span(now - alarm.since)})}</span>
+    </>
   );
 }
 
-const read = (s) => standing({
-  connection: s.connection(), status: s.status, events: s.events, dropped: s.dropped,
-  now: s.engineNow() || Date.now() / 1000, acknowledged: s.acknowledged,
-});
+function Others({alarms}) {
+  return (
+    <ul className="eb-bar-others" aria-label={t('alarms.others')}>
+      {alarms.slice(0, 1).map((alarm) => (
+        <li key={alarm.key} data-priority={alarm.priority}><b>{STARS[alarm.priority]}</b> {alarmText(alarm, store().looks)}</li>
+      ))}
+      {alarms.length > 1 && <li className="eb-bar-more">{t('alarms.more', {count: alarms.length - 1})}</li>}
+    </ul>
+  );
+}
+
+function Pause({seen, acts}) {
+  const until = seen.audio?.paused_until_s ?? 0;
+  if (until > seen.now) {
+    return <button type="button" className="eb-pause" onClick={acts.resume}>{t('alarms.resume')} <span className="eb-left">{countdown(until - seen.now)}</span></button>;
+  }
+  if (!seen.alarms.some((alarm) => !quiet(alarm))) return null;
+  return <button type="button" className="eb-pause" onClick={acts.pause}>{t('alarms.pause')}</button>;
+}
 
 AlarmBar.propTypes = {
   /** The ID used in Dash callbacks. */

@@ -1,42 +1,28 @@
-// The story of this twin, newest first: gaps, refusals, answers of the device.
+// The story of this twin, newest first: gaps, refusals, alarms, answers of the device.
 import React from 'react';
 import PropTypes from 'prop-types';
+import {t} from '../i18n.js';
+import {eventText, mergedEvents} from '../telling.js';
 import {clockTime} from '../words.js';
 import {useStore} from './hooks.js';
 
 const GLYPHS = {info: '·', warning: '!', alarm: '!!'};
 
-const SAME_MOMENT_S = 0.5;
-
-/** The newest events, one a line. */
+/** The newest events, one a line; of several channels at one moment, one line. */
 function EventLog({id, limit = 40}) {
-  const {events} = useStore('events');
+  const {events, looks} = useStore('events', 'card');
   return (
-    <ol id={id} className="eb-events" aria-label="Events, newest first" tabIndex={0}>
-      {together(events).slice(0, limit).map((e) => (
-        <li key={`${e.t}|${e.kind}|${e.text}`} data-kind={e.kind} data-severity={e.severity}>
+    <ol id={id} className="eb-events" aria-label={t('room.events_label')} tabIndex={0}>
+      {mergedEvents(events).slice(0, limit).map((e) => (
+        <li key={`${e.t}|${e.kind}|${e.channel}|${e.text}`} data-kind={e.kind} data-severity={e.severity}>
           <time dateTime={new Date(e.t * 1000).toISOString()}>{clockTime(e.t)}</time>
-          <b aria-label={e.severity}>{GLYPHS[e.severity] ?? '·'}</b>
-          <span>{e.text}</span>
+          <b role="img" aria-label={t(`severity.${e.severity in GLYPHS ? e.severity : 'info'}`)}>{GLYPHS[e.severity] ?? '·'}</b>
+          <span>{eventText(e, e.channels, looks)}</span>
         </li>
       ))}
-      {events.length === 0 && <li className="eb-waiting">No events yet</li>}
+      {events.length === 0 && <li className="eb-waiting">{t('room.events_none')}</li>}
     </ol>
   );
-}
-
-/** Events of one moment that say the same of several channels become one line: "EMG cheek, EMG brow: ...". */
-function together(events) {
-  const lines = [];
-  for (const e of events) {
-    const [, name, said] = /^([^:]+)(: .*)$/.exec(e.text) ?? [];
-    const last = lines[lines.length - 1];
-    if (e.channel && last?.said === said && last.kind === e.kind && Math.abs(last.t - e.t) < SAME_MOMENT_S) {
-      last.names.unshift(name);
-      last.text = `${last.names.join(', ')}${said}`;
-    } else lines.push({...e, said, names: [name]});
-  }
-  return lines;
 }
 
 EventLog.propTypes = {

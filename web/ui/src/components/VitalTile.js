@@ -2,36 +2,62 @@
 // words and bars are written into the DOM at each tick.
 import React, {useRef} from 'react';
 import PropTypes from 'prop-types';
+import {STARS, limitAlarmOf} from '../alarms.js';
+import {channelName, has, t} from '../i18n.js';
+import {onTile} from '../limits.js';
 import {lookOf, rangeText} from '../view.js';
-import {badge, clockTime, notCurrent, number, percent, qualityText, qualityWord, span} from '../words.js';
+import {badge, clockTime, notCurrent, number, percent, qualityText, qualityWord, span, tick} from '../words.js';
 import {mark, put, useStore, useTick} from './hooks.js';
 
-const METHODS = {'lstm-vae': 'LSTM-VAE', locf: 'last value held', linear: 'linear', ridge: 'ridge regression', ar: 'autoregression'};
-
-/** One channel's value, unit, provenance, confidence, range, method and age; of a measured one, what spoils it. */
-function VitalTile({id, channel, size = 'large'}) {
+/** One channel's value, unit, provenance, confidence, range, limits, method and age; of a measured one, what spoils it. */
+function VitalTile({id, channel, size = 'large', openLimits}) {
   const s = useStore('channels', 'card');
   const tile = useRef(null);
   useTick((st) => tile.current && write(st, channel, tile.current));
-  const info = s.status?.channels?.[channel];
   const look = lookOf(s.looks, channel);
+  const name = channelName(channel, s.status?.channels?.[channel]?.label ?? channel);
   return (
     <section id={id} className={`eb-tile eb-tile-${size}`} ref={tile} data-tile={channel} data-provenance="none" data-confidence="0"
-      style={{'--data': look.color}} aria-label={info?.label ?? channel}>
-      <header><span className="eb-tile-name">{info?.label ?? channel}</span><span className="eb-badge">NO DATA</span></header>
+      style={{'--data': look.color}} aria-label={name}>
+      <header><span className="eb-tile-name">{name}</span><span className="eb-badge">{badge('none')}</span></header>
       <div className="eb-tile-main">
         <span className="eb-numeral">–</span>
         <span className="eb-unit">{look.unit}</span>
       </div>
-      <div className="eb-range" title="Central 90 % interval"><i>90 %: </i><span /></div>
+      <div className="eb-range" title={t('tile.interval')}><i>{t('tile.ninety')} </i><span /></div>
+      {openLimits && <LimitsButton name={name} limits={s.card?.limits?.[channel.split('.')[0]]} look={look} open={(event) => openLimits(channel, event.currentTarget)} />}
       <div className="eb-sure">
-        <div className="eb-sure-bar" role="meter" aria-label="Confidence" aria-valuemin="0" aria-valuemax="100" aria-valuenow="0"><i /></div>
-        <span className="eb-sure-text" /><span className="eb-sure-word">confidence</span>
+        <div className="eb-sure-bar" role="meter" aria-label={t('tile.confidence')} aria-valuemin="0" aria-valuemax="100" aria-valuenow="0"><i /></div>
+        <span className="eb-sure-text" /><span className="eb-sure-word">{t('tile.confidence')}</span>
       </div>
       <footer className="eb-tile-foot" />
+      <p className="eb-tile-alarm" />
     </section>
   );
 }
+
+/** What the limits are, and the way to change them; a crossed-out bell where they are off. */
+function LimitsButton({name, limits, look, open}) {
+  const {high, low, set, off} = onTile(limits, look);
+  return (
+    <button type="button" className="eb-tile-limits" data-limits={off ? 'off' : set ? 'on' : 'none'} aria-label={`${t('limits.open', {name})}: ${said(high, low, set, off)}`} onClick={open}>
+      {(off || !set) && <Bell crossed={off} />}
+      {off ? <span>{t('limits.off_word')}</span> : set && <span>{high && `▲${high}`} {low && `▼${low}`}</span>}
+    </button>
+  );
+}
+
+function said(high, low, set, off) {
+  if (off) return t('limits.off');
+  return set ? `▲ ${high || t('limits.none_value')}, ▼ ${low || t('limits.none_value')}` : t('limits.unset');
+}
+
+const Bell = ({crossed}) => (
+  <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" fill="none" stroke="currentColor" strokeWidth="1.5">
+    <path d="M3 12h10c-1.4-1.2-1.6-2.6-1.6-4.6A3.4 3.4 0 0 0 8 4a3.4 3.4 0 0 0-3.4 3.4c0 2-.2 3.4-1.6 4.6zM7 14h2" />
+    {crossed && <path d="M2 2l12 12" strokeWidth="2" />}
+  </svg>
+);
 
 function write(s, channel, tile) {
   const sample = s.view.samples.get(channel);
@@ -52,27 +78,37 @@ function write(s, channel, tile) {
   put(find('.eb-numeral'), number(sample.value, look));
   put(find('.eb-range span'), known && sample.provenance !== 'measured' ? rangeText(sample, look) : '');
   const sure = known ? Math.round(sample.confidence * 100) : 0;
-  put(find('.eb-sure-word'), known ? sureWord(info, poor) : 'no honest value');
+  put(find('.eb-sure-word'), known ? sureWord(info, poor) : t('tile.no_honest'));
   find('.eb-sure-bar i').style.width = `${sure}%`;
   mark(find('.eb-sure-bar'), 'aria-valuenow', sure);
   put(find('.eb-sure-text'), known ? percent(sample.confidence) : '');
   put(find('.eb-tile-foot'), poor ? (roomy ? poor : qualityWord(info.quality)) : footText(s, channel, sample, info, live, roomy));
   mark(find('.eb-tile-foot'), 'title', poor); // narrow tiles cut it short
+  writeAlarm(live ? limitAlarmOf(s.status, channel) : undefined, look, tile);
+}
+
+/** A limit alarm that stands: the border flashes at its priority's rate, and the words say which limit. */
+function writeAlarm(alarm, look, tile) {
+  mark(tile, 'data-alarm', alarm?.priority ?? 0);
+  mark(tile, 'data-alarm-acked', Boolean(alarm?.acked_by));
+  const key = {'limit-high': 'limits.beyond_high', 'limit-low': 'limits.beyond_low'}[alarm?.kind];
+  const words = key && Number.isFinite(alarm.limit) ? t(key, {limit: `${tick(alarm.limit, look)} ${look.unit}`.trim()}) : t('limits.beyond');
+  put(tile.querySelector('.eb-tile-alarm'), alarm ? `${STARS[alarm.priority]} ${words}` : '');
 }
 
 /** What the percentage is of: a sensor that fell off reports its value surely, and the value says nothing. */
-const sureWord = (info, poor) => (poor ? 'as the sensor reports' : `confidence${info.learning ? ', still learning' : ''}`);
+const sureWord = (info, poor) => t(poor ? 'tile.reported' : info.learning ? 'tile.confidence_learning' : 'tile.confidence');
 
 /** What made the value, and when the sensor last spoke. */
 function footText(s, channel, sample, info, live, roomy) {
-  if (!live) return `shown at ${clockTime(s.view.t)}`;
-  if (sample.provenance === 'quarantined') return 'raw reading, distrusted; range: the twin\'s estimate';
-  const parts = info.learning && !roomy ? ['still learning'] : [];
-  if (sample.provenance === 'measured') parts.push(sample.revised ? 'sensor, delivered late' : 'sensor');
+  if (!live) return t('tile.shown_at', {time: clockTime(s.view.t)});
+  if (sample.provenance === 'quarantined') return t('tile.distrusted');
+  const parts = info.learning && !roomy ? [t('tile.learning')] : [];
+  if (sample.provenance === 'measured') parts.push(t(sample.revised ? 'tile.sensor_late' : 'tile.sensor'));
   else {
-    if (info.method && ['synthesised', 'predicted'].includes(sample.provenance)) parts.push(METHODS[info.method] ?? info.method);
+    if (info.method && ['synthesised', 'predicted'].includes(sample.provenance)) parts.push(has(`method.${info.method}`) ? t(`method.${info.method}`) : info.method);
     const last = s.lastMeasured(channel);
-    if (Number.isFinite(last) && last > 0) parts.push(roomy ? `last reading ${clockTime(last)}, ${span(s.engineNow() - last)} ago` : `read ${span(s.engineNow() - last)} ago`);
+    if (Number.isFinite(last) && last > 0) parts.push(t(roomy ? 'tile.last' : 'tile.last_short', {time: clockTime(last), span: span(s.engineNow() - last)}));
   }
   return parts.join(' · ');
 }
@@ -84,5 +120,7 @@ VitalTile.propTypes = {
   channel: PropTypes.string.isRequired,
   /** "large" for the body's signals ("medium" where there are many), "small" for the room's. */
   size: PropTypes.oneOf(['large', 'medium', 'small']),
+  /** Called with the channel and the button where a person asks for its limits; without it there is no such button. */
+  openLimits: PropTypes.func,
 };
 export default VitalTile;
