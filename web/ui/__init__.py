@@ -38,7 +38,7 @@ class _Base(Component):  # type: ignore[misc]  # dash is untyped
 
 
 class PatientTwin(_Base):
-    """The patient as a 3D body. `glbUrl`: the baked body. Read only: `picked`, the region clicked last."""
+    """The patient as a 3D body. `glbUrl`: the baked body. Read only: `picked`, {region, channels}."""
 
     _type = "PatientTwin"
     _prop_names: ClassVar[list[str]] = ["id", "glbUrl", "picked"]

@@ -2,7 +2,8 @@
 // Asks nobody for data; `update` is told what to show. One figure is one patient: a room may hold several.
 
 import * as THREE from 'three';
-import { bodyMaterial, depthMaterial, lungMaterial, organMaterial, veilMaterial } from './materials.js';
+import { bodyMaterial, depthMaterial } from './materials.js';
+import { lungMaterial, organMaterial, veilMaterial } from './organMaterials.js';
 import { skinColour } from './ambience.js';
 import { beatShape, breathShape, Phase } from './motion.js';
 import { Posture } from './posture.js';

@@ -2,10 +2,12 @@
 // its place, the air's values and a legend. Cards are the list of what can be picked: Tab or the arrow keys walk through
 // them, Enter picks, and a ring on the body shows where one is. All texts come from the page; none are made here.
 
+import { writeChips } from './chips.js';
 import { setAttribute, setData, setStyle, setText } from './dom.js';
 import { arrange, MARGIN } from './layout.js';
 import { drawLine, tangents } from './lines.js';
 import { FACE, ORGANS, PROVENANCE, REGION_SIDE, REGIONS, unit } from './regions.js';
+import { Rings, walk } from './rings.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const NOTES = {
@@ -41,7 +43,7 @@ export class Labels {
     this.tie = this.doc.createElementNS(SVG, 'path');
     this.tie.setAttribute('class', 'eb-tie');
     this.lines.append(this.tie);
-    this.rings = [];
+    this.rings = new Rings(this.lines);
     root.append(this.lines, this.air, this.list, this.legend);
     this.placed = {};
     this.stale = true;
@@ -62,7 +64,7 @@ export class Labels {
     const notes = ORGANS.filter((name) => view.organs?.[name]);
     changed = this.sync(this.notes, notes, (name) => this.makeNote(name)) || changed;
     for (const name of notes) changed = this.writeNote(this.notes.get(name), view.organs[name], name, picked) || changed;
-    this.writeAir([view.posture, view.skin, ...(!view.air ? [] : view.air.provenance ? [view.air] : Object.values(view.air))]);
+    changed = writeChips(this.air, [view.posture, view.skin, ...(!view.air ? [] : view.air.provenance ? [view.air] : Object.values(view.air))]) || changed;
     this.stale ||= changed;
     return this.stale;
   }
@@ -154,27 +156,6 @@ export class Labels {
     return Math.abs(note.node.textContent.length - before) > 6; // words come and go; digits keep the lines
   }
 
-  /** The words of the air, the skin's temperature and the posture. */
-  writeAir(all) {
-    const words = all.filter((w) => w?.provenance && w.provenance !== 'none');
-    if (this.air.children.length !== words.length) this.stale = true;
-    while (this.air.children.length > words.length) this.air.lastChild.remove();
-    words.forEach((word, i) => {
-      const chip = this.air.children[i] ?? this.make('span', '', this.air);
-      if (!chip.firstChild) {
-        chip.append('');
-        this.make('em', '', chip);
-      }
-      const text = `${word.label ?? ''} ${word.text ?? ''}`.trim();
-      if (chip.firstChild.data !== text) chip.firstChild.data = text;
-      setText(chip.lastChild, word.provenanceText ?? '');
-      setStyle(chip.lastChild, 'color', PROVENANCE[word.provenance]?.ink ?? '#b3c1ce');
-      setData(chip, 'provenance', word.provenance);
-      setData(chip, 'fact', word.fact ?? '');
-      setAttribute(chip, 'title', word.effect ?? '');
-    });
-  }
-
   /** Finds places for all cards. `wantY(anchor, side)` is where each would like to be, CSS px. */
   place(size, room, wantY) {
     this.root.classList.toggle('eb-narrow', room.narrow);
@@ -243,28 +224,9 @@ export class Labels {
     if (size) setAttribute(this.tie, 'd', tangents(spot, lens));
   }
 
-  /**
-   * Rings on the body: `pins` [{place, kind: 'picked' | 'pointed'}]; `where` as for `pointTo`. A place of a region on
-   * both sides is ringed on the side of its card.
-   */
+  /** Rings on the body, see Rings; `where` as for `pointTo`. A region on both sides is ringed on the side of its card. */
   pin(pins, where) {
-    while (this.rings.length < pins.length) {
-      const ring = this.doc.createElementNS(SVG, 'circle');
-      ring.setAttribute('class', 'eb-ring');
-      this.lines.append(ring);
-      this.rings.push(ring);
-    }
-    this.rings.forEach((ring, i) => {
-      const pin = pins[i];
-      const spot = pin && where(pin.place, this.placed[pin.place]?.side === 'left' ? -1 : 1);
-      setStyle(ring, 'display', spot ? '' : 'none');
-      if (!spot) return;
-      setAttribute(ring, 'cx', spot.x.toFixed(1));
-      setAttribute(ring, 'cy', spot.y.toFixed(1));
-      setAttribute(ring, 'r', ORGANS.includes(pin.place) ? '20' : '12');
-      setData(ring, 'kind', pin.kind);
-      setData(ring, 'place', pin.place);
-    });
+    this.rings.write(pins, (place) => where(place, this.placed[place]?.side === 'left' ? -1 : 1));
   }
 
   dispose() {
@@ -275,17 +237,4 @@ export class Labels {
 function prefer(id, wantY) {
   const side = REGION_SIDE[id];
   return { side, face: FACE.has(id), wantY: FACE.has(id) ? REGIONS.indexOf(id) : wantY(id, side === 'left' ? -1 : 1) };
-}
-
-const STEPS = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 };
-
-/** Arrow keys, Home and End move the focus among the buttons of `list`. */
-function walk(event, list) {
-  const buttons = [...list.querySelectorAll('button')];
-  const at = buttons.indexOf(list.ownerDocument.activeElement);
-  const ends = { Home: 0, End: buttons.length - 1 };
-  const next = ends[event.key] ?? (STEPS[event.key] ? (at + STEPS[event.key] + buttons.length) % buttons.length : -1);
-  if (at < 0 || next < 0) return;
-  event.preventDefault();
-  buttons[next].focus();
 }
