@@ -15,6 +15,7 @@ const FETCH_MS = 130;
 const ADDRESS_MS = 500;
 const REFRESH_MS = 10_000;
 const POINTS_PER_PX = 3;
+const LABEL_PX = 74;
 
 export class Desk {
   constructor(patient, number, render) {
@@ -33,7 +34,8 @@ export class Desk {
 
   #bounds() {
     const now = Date.now() / 1000;
-    return Number.isFinite(this.story.from) ? [this.story.from, this.story.to] : [now - MAX_S, now];
+    if (!Number.isFinite(this.story.from)) return [now - MAX_S, now];
+    return [this.whole ? this.story.from : now - MAX_S, this.story.to]; // older hours are still on their way
   }
 
   /** Start, with the elements to draw into. Returns the end. */
@@ -81,6 +83,10 @@ export class Desk {
       }
       this.empty = !this.rows.length;
       this.trouble = '';
+      if (!this.whole) {
+        this.whole = true;
+        this.model.range(this.model.t0, this.model.t1);
+      }
     } catch (error) {
       this.#fail(error);
     }
@@ -102,7 +108,6 @@ export class Desk {
     this.empty = false;
     for (const kind of Object.keys(JUMPS)) this.stops[kind] = stops(this.story, kind);
     if (first && !this.asked) this.model.range(this.story.to - this.model.span, this.story.to, this.story.to);
-    else if (first) this.model.go(this.model.t);
     this.overview?.show({
       from: Math.min(this.story.from, this.story.to - 60), to: this.story.to,
       bars: this.rows.map(({id, look}) => ({color: look.color, shown: this.story.shown[id] ?? [], known: this.story.known[id] ?? []})),
@@ -125,7 +130,10 @@ export class Desk {
   #place() {
     const {model} = this;
     this.overview?.move(model.t0, model.t1, model.t);
-    if (this.charts && this.head) this.head.style.transform = `translateX(${this.charts.place(model.t)}px)`;
+    if (!this.charts || !this.head) return;
+    const x = this.charts.place(model.t);
+    this.head.style.transform = `translateX(${x}px)`;
+    this.head.style.setProperty('--shift', `${Math.min(0, this.charts.box.clientWidth - x - LABEL_PX / 2)}px`); // its time stays in sight
   }
 
   draw() {
