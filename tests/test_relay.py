@@ -94,7 +94,7 @@ def test_a_viewer_learns_at_once_where_the_patient_was_moved_to() -> None:
 
 
 def test_a_patient_who_comes_gets_a_room_and_one_who_leaves_is_never_called_silent() -> None:
-    with running(FakeWard(3), silent_after_s=1.0) as web:
+    with running(FakeWard(3), silent_after_s=2.0) as web:
         web.feed.act("p-new", "admit", {"pseudonym": "STORK-11", "bed": "Bed 99"}, "somebody")
         web.feed.act("p-0001", "discharge", {}, "somebody")
         wait_until(lambda: web.relay.card("p-new") is not None)
@@ -102,7 +102,7 @@ def test_a_patient_who_comes_gets_a_room_and_one_who_leaves_is_never_called_sile
         with Viewer(web.url, patient="p-0001") as viewer, Viewer(web.url, patient="p-new") as other:
             other.until("status")
             viewer.until("events")
-            time.sleep(2)
+            time.sleep(3)
             assert "silent" not in viewer.names
 
 

@@ -77,14 +77,13 @@ class Relay:
         patience_s = FIRST_PATIENCE_S
         while not self._stop.is_set():
             try:
-                self._round()
                 self._tell_board()
+                self._round()
                 patience_s = FIRST_PATIENCE_S
                 self._why = ""
             except StoreError as error:
                 log.warning("the twin stream can't be read, next attempt in %.2g s: %s", patience_s, error)
                 patience_s = self._wait(patience_s, STORE_DOWN)
-                self._tell_board()
             except Exception:  # the thread's edge: whatever it was, viewers must learn that nothing comes
                 log.exception("the relay stumbled, next attempt in %.2g s", patience_s)
                 patience_s = self._wait(patience_s, "the relay stumbled")

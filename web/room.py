@@ -46,6 +46,8 @@ class Room:
         if card == self.card:
             return
         self.card = card
+        if not card.present:
+            self.silent = None  # nothing is expected of her any more
         for viewer in list(self.viewers.values()):
             viewer.push("card", {"card": banner(card)})
 

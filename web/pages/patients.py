@@ -51,7 +51,7 @@ def layout(relay: Relay) -> html.Main:
             ui.SessionBar(id="session-bar", page="patients"),
             html.Div(
                 [html.H1(t("nav.patients")), html.P("", id="eb-note", role="status", className="eb-note"),
-                 dmc.Button(t("patients.do.admit"), id="eb-admit", color="cyan")],
+                 dmc.Button(t("patients.do.admit"), id="eb-admit", color="cyan", variant="filled")],
                 className="eb-ward-tools",
             ),
             html.Div(
@@ -75,8 +75,11 @@ def layout(relay: Relay) -> html.Main:
 
 def _panel(t: Translate) -> dmc.Drawer:
     tabs = dmc.Tabs(
-        [dmc.TabsList([dmc.TabsTab(t(f"patients.tab.{name}"), value=name) for name in forms.TABS])],
-        id="eb-tab", value="record", color="cyan", keepMounted=False,
+        [
+            dmc.TabsList([dmc.TabsTab(t(f"patients.tab.{name}"), value=name) for name in forms.TABS]),
+            *(dmc.TabsPanel([], value=name) for name in forms.TABS),  # a tab must name a panel; the form lies below
+        ],
+        id="eb-tab", value="record", color="cyan", keepMounted=True,
     )  # fmt: skip
     return dmc.Drawer(
         [
