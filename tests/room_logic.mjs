@@ -135,7 +135,7 @@ const status = (...alarms) => ({alarms});
 test('channels of one sensor that fell silent together are one line, which acknowledges all of them', () => {
   const alarms = standing({...live, status: status(raised('a'), raised('b', {channel: 'emg_activity_mV.corr', since_s: 52}), raised('c', {channel: 'gsr_uS', signal: 'gsr_uS'}))});
   assert.deepEqual(alarms.map((a) => a.ids), [['a', 'b'], ['c']]);
-  assert.equal(alarmText(alarms[0]), 'EMG cheek and EMG brow: sensor silent');
+  assert.equal(alarmText(alarms[0]), 'EMG cheek and EMG brow: sensor silent. The shown value is synthesised.');
   assert.equal(alarms[0].since, 50);
 });
 

@@ -125,7 +125,7 @@ def conflicts(kind: str, patient: str, body: Mapping[str, Any], cards: Iterable[
         wanted = body.get(field)
         taken = next((card for card in others if wanted and have(card).casefold() == str(wanted).casefold()), None)
         if taken is not None and kind in ("admit", "edit", "transfer", "assign", "exchange"):
-            wrong[field] = Wrong(f"patients.wrong.taken{have.__name__}", pseudonym=taken.pseudonym, bed=taken.bed)
+            wrong[field] = Wrong(f"patients.wrong.taken_{have.__name__[1:]}", pseudonym=taken.pseudonym, bed=taken.bed)
     return wrong
 
 

@@ -1,6 +1,6 @@
 // What a screen shows at one view time. One record a channel, read once a tick; traces' numbers, tiles and the body
 // all take it from here, so that they cannot disagree. Pure functions over series, status and looks.
-import {NONE, isRevised, number, provenanceWord} from './words.js';
+import {NONE, badge, isRevised, number, percent, provenanceWord} from './words.js';
 
 const FALLBACK = {unit: '', factor: 1, digits: 2, color: '#9fb3c8', order: 999, minSpan: 0, label: ''};
 
