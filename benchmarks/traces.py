@@ -21,7 +21,7 @@ from playwright.sync_api import sync_playwright
 from tests.conftest import CHROMIUM_ARGS
 
 UI = Path("web/ui")
-FRAMES, PLOTLY_FRAMES = 1500, 60
+FRAMES, WHOLE, PLOTLY_FRAMES = 1500, 20, 60
 MINUTES = 30
 PAGE = Path(__file__).with_name("traces_page.js")
 
@@ -43,21 +43,21 @@ def main() -> None:
 
 def speed(page: Any) -> None:
     """A frame of the sweep, measured and made, beside a frame of Plotly; and a whole picture."""
-    measured = page.evaluate(f"sweepFrames({FRAMES}, 0)")
-    made = page.evaluate(f"sweepFrames({FRAMES}, 1)")
-    whole = page.evaluate("wholePictures(50, 0)")
-    whole_made = page.evaluate("wholePictures(50, 1)")
-    peer = page.evaluate(f"plotlyFrames({PLOTLY_FRAMES})")
     print("8 channels at 250 Hz, 1600 x 900, JavaScript a frame, ms:")
-    for name, times in (
-        ("sweep, all measured", measured),
-        ("sweep, all synthesised", made),
-        ("whole picture, measured", whole),
-        ("whole picture, synthesised", whole_made),
-        ("Plotly extendTraces", peer),
+    means = {}
+    for name, call in (
+        ("sweep, all measured", f"sweepFrames({FRAMES}, 0)"),
+        ("sweep, all synthesised", f"sweepFrames({FRAMES}, 1)"),
+        ("whole picture, measured", f"wholePictures({WHOLE}, 0)"),
+        ("whole picture, synthesised", f"wholePictures({WHOLE}, 1)"),
+        ("Plotly extendTraces", f"plotlyFrames({PLOTLY_FRAMES})"),
     ):
-        print(f"  {name:28}" + "  ".join(f"{k} {v:8.3f}" for k, v in times.items()))
-    print(f"  Plotly / sweep, of the means: {peer['mean'] / measured['mean']:.0f}")
+        times = page.evaluate(call)
+        means[name] = times["mean"]
+        print(f"  {name:28}" + "  ".join(f"{k} {v:8.3f}" for k, v in times.items()), flush=True)
+    print(
+        f"  Plotly / sweep, of the means: {means['Plotly extendTraces'] / means['sweep, all measured']:.0f}", flush=True
+    )
 
 
 def memory(page: Any) -> None:

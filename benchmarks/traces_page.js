@@ -56,7 +56,7 @@ window.wholePictures = (count, provenance) => {
 };
 window.minutes = async (from, to) => {
   window.kept ??= setUp(0);
-  for (let s = from * 60; s < to * 60; s += 0.25) {
+  for (let s = from * 60; s < to * 60; s += 1) {
     feed(window.kept, T0 + s + 2);
     window.kept.sweep.frame(T0 + s);
     if (s % 60 === 0) await new Promise(requestAnimationFrame);

@@ -120,22 +120,31 @@ function ribbons(g, {series, look}, spans, place) {
   for (const [inner, alpha] of [[false, 0.17], [true, 0.24]]) {
     g.globalAlpha = alpha;
     g.beginPath();
-    for (const [i, j, x0, x1] of spans) quad(g, series, i, j, x0, x1, inner, place);
+    for (let from = 0; from < spans.length;) {
+      let to = from + 1;
+      while (to < spans.length && spans[to][0] === spans[to - 1][1] && hasEdges(series, spans[to], inner)) to += 1;
+      if (hasEdges(series, spans[from], inner)) outline(g, series, spans.slice(from, to), inner, place);
+      from = to;
+    }
     g.fill();
   }
   g.globalAlpha = 1;
 }
 
-function quad(g, series, i, j, x0, x1, inner, place) {
+/** Whether a span has this band at both ends. */
+function hasEdges(series, [i, j], inner) {
   const distrusted = (k) => (series.provenance[k] & 0x0f) === QUARANTINED;
-  if (inner && (distrusted(i) || distrusted(j))) return;
-  const edge = (k, bounds) => (inner ? series.value[k] + INNER * (bounds[k] - series.value[k]) : bounds[k]);
-  const [a, b, c, d] = [edge(i, series.upper), edge(j, series.upper), edge(j, series.lower), edge(i, series.lower)];
-  if (!Number.isFinite(a + b + c + d)) return;
-  g.moveTo(x0, y(place, a));
-  g.lineTo(x1, y(place, b));
-  g.lineTo(x1, y(place, c));
-  g.lineTo(x0, y(place, d));
+  if (inner && (distrusted(i) || distrusted(j))) return false;
+  return Number.isFinite(series.upper[i] + series.upper[j] + series.lower[i] + series.lower[j]);
+}
+
+/** One outline around spans that hang together: a polygon each would cost a hundred times as much to fill. */
+function outline(g, series, spans, inner, place) {
+  const edge = (k, bounds) => y(place, inner ? series.value[k] + INNER * (bounds[k] - series.value[k]) : bounds[k]);
+  g.moveTo(spans[0][2], edge(spans[0][0], series.upper));
+  for (const [, j, , x1] of spans) g.lineTo(x1, edge(j, series.upper));
+  for (let k = spans.length - 1; k >= 0; k -= 1) g.lineTo(spans[k][3], edge(spans[k][1], series.lower));
+  g.lineTo(spans[0][2], edge(spans[0][0], series.lower));
   g.closePath();
 }
 
