@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 Answer = tuple[int, dict[str, object]]
 
-MIN_INTERVAL_S, MAX_INTERVAL_S = 0.2, 60.0
+MIN_INTERVAL_S, DEFAULT_INTERVAL_S, MAX_INTERVAL_S = 0.05, 2.0, 60.0  # between two frames
 
 
 @dataclass(slots=True)

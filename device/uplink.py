@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from device.commands import Controls, answer, interval_s
+from device.commands import DEFAULT_INTERVAL_S, Controls, answer, interval_s
 from device.frame import Block
 from device.lanes import Lanes, NoRecipient
 from device.link import HubAddress, Link, LinkDown
@@ -47,7 +47,7 @@ class UplinkSettings:
     address: HubAddress
     identity: DeviceIdentity
     state_dir: Path  # spool.sqlite, recipient.json
-    frame_interval_s: float = 2.0
+    frame_interval_s: float = DEFAULT_INTERVAL_S
     live_grace_s: float = 3.0  # the link may be down this long before frames go to the backfill lane
     resend_s: float = 30.0
     drain_s: float = 12.0  # receipts come every 10 s

@@ -22,6 +22,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from device.commands import DEFAULT_INTERVAL_S, MAX_INTERVAL_S, MIN_INTERVAL_S
 from everbeat.settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A medical digital twin that never goes blank.")
@@ -51,6 +52,9 @@ def demo(
     duration: Annotated[float | None, typer.Option("--for", help="Stop by itself after so many seconds.")] = None,
     report: Annotated[Path | None, typer.Option(help="Measure, and write the numbers to this JSON file.")] = None,
     port: Annotated[int, typer.Option(help="Port of the page.")] = 8050,
+    interval: Annotated[
+        float, typer.Option(min=MIN_INTERVAL_S, max=MAX_INTERVAL_S, help="Seconds between a device's frames.")
+    ] = DEFAULT_INTERVAL_S,
 ) -> None:
     """Run everything on this machine and print the page's address."""
     from everbeat import demo as story
@@ -59,7 +63,7 @@ def demo(
     with _one_line_errors():
         sources = sources_of(story.recordings(replay or []), patients)
         story.fail_on_missing_replays(sources)
-        plan = story.DemoPlan(sources, speed, duration, report, port, shards)
+        plan = story.DemoPlan(sources, speed, duration, report, port, shards, interval)
         found = story.run(Settings.from_env(), plan, say.print)
         if found is not None:
             say.print_json(data=found.as_json())

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from device.cloud import enrol_local, reported_properties
+from device.commands import DEFAULT_INTERVAL_S
 from device.hub.settings import AMQPS_PORT, HTTPS_PORT, MQTT_PORT
 from device.recording import read_recording
 from everbeat import wiring
@@ -55,6 +56,7 @@ class DemoPlan:
     report: Path | None
     port: int
     shards: int | None = None  # None: what the state has, else what suits the number of patients
+    interval_s: float = DEFAULT_INTERVAL_S  # between a device's frames
 
     @property
     def cards(self) -> tuple[PatientCard, ...]:
@@ -105,16 +107,16 @@ def jobs(settings: Settings, plan: DemoPlan) -> Iterator[Job]:
     yield Job("downlink", (*everbeat, "downlink"))
     yield Job("web", (*everbeat, "web", "--port", str(plan.port)))
     fleet = settings.state / "fleet.json"
-    write_fleet(fleet, [_member(source, plan.speed) for source in plan.sources])
+    write_fleet(fleet, [_member(source, plan) for source in plan.sources])
     grace_s = 20.0 if plan.report else 4.0  # a measured run waits for the last receipts
     drain = ("--drain", "15" if plan.report else "1.5")
     yield Job("device", (*everbeat, "fleet", str(fleet), *drain), grace_s=grace_s)
 
 
-def _member(source: Source, speed: float) -> Member:
+def _member(source: Source, plan: DemoPlan) -> Member:
     """The device of a patient. It knows of her what shapes a simulated body, and not who she is."""
     card, replay = source.card, None if source.replay is None else str(source.replay.resolve())
-    return Member(card.device, replay, source.seed, card.sex, source.age, speed)
+    return Member(card.device, replay, source.seed, card.sex, source.age, plan.speed, plan.interval_s)
 
 
 def _with_shards(settings: Settings, plan: DemoPlan) -> Settings:

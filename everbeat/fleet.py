@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from device.commands import DEFAULT_INTERVAL_S
 from device.source import SensorSource
 from device.uplink import UplinkSettings, run_device
 from everbeat import wiring
@@ -23,7 +24,7 @@ from everbeat.settings import Settings
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LAST_WAIT_S = 1.0, 30.0
-_FRAME_S = 2.0  # devices of a ward don't send at the same moment: starts are spread over a frame's time
+_FRAME_S = DEFAULT_INTERVAL_S  # devices of a ward don't send at the same moment: starts are spread over a frame's time
 _GOLDEN = 0.618  # its multiples fall evenly between 0 and 1, however many they are
 Run = Callable[["Member", asyncio.Event], Awaitable[object]]
 
@@ -42,6 +43,7 @@ class Member:
     sex: str = "unknown"
     age: int = 0  # years; 0 = not known
     speed: float = 1.0
+    interval_s: float = DEFAULT_INTERVAL_S  # between frames
 
 
 def write_fleet(path: Path, members: Sequence[Member]) -> None:
@@ -77,6 +79,7 @@ def runner(settings: Settings, drain_s: float) -> Run:
             identity=identity,
             state_dir=settings.device(member.device),
             drain_s=drain_s,
+            frame_interval_s=member.interval_s,
         )
         return await run_device(link, await asyncio.to_thread(_source, member), stop)
 

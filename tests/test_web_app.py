@@ -183,7 +183,7 @@ def test_component_classes_name_the_props_that_the_bundle_knows() -> None:
     source = ui.BUNDLE.read_text("utf-8")
     for component in (ui.PatientTwin, ui.WaveMonitor, ui.VitalTile, ui.VitalBoard, ui.AlarmBar, ui.SessionBar):
         assert component._type in source
-    assert ui.WardBoard(id="w").to_plotly_json()["props"] == {"id": "w"}
+    assert ui.WaveMonitor(id="w").to_plotly_json()["props"] == {"id": "w"}
 
 
 def press(client: Client, button: str, unplugged: list[str] | None = None, **headers: str) -> Any:

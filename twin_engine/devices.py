@@ -21,7 +21,7 @@ from twin_engine.told import told
 DEFAULT_FRAME_INTERVAL_US = 2_000_000
 _RECENT = 5  # frames over which the beat and the delay are learnt
 HEALTHY_DELAY_MS = 500
-_FRAME_INTERVAL_RANGE_MS = (100, 60_000)
+_FRAME_INTERVAL_RANGE_MS = (20, 60_000)
 MAX_CHANNELS = 64  # of one patient; what a device claims beyond is left out
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,11 +49,12 @@ from twin_engine.store.errors import NotOwner, StoreDown, StoreError
 from twin_engine.store.raw import RawAnswer, RawEvent, RawRecord
 from twin_engine.store.shard import Commit, DeadLetter, Order, Read, ShardStore, TwinWrite
 from twin_engine.synthesise import Forecaster
-from twin_engine.twin import Twin, fold
+from twin_engine.twin import TICKS_US, Twin, fold
 
 log = logging.getLogger(__name__)
 
-TICK_MS = 250
+TICK_MS = TICKS_US[1] // 1000
+HASTE_MS = TICKS_US[0] // 1000  # for twins whose frames come more often than ticks
 STATUS_MS = 1000
 RENEW_MS = 1500
 TRIM_MS = 60_000
@@ -143,16 +144,18 @@ class Engine:
     def _round(self) -> None:
         """Read, fold, tick, commit."""
         self._chores()
-        wait_ms = max(1, self._due_ms.get("tick", 0) - self._now_ms())
-        records = self._store.read(self._cursor, self._acts, min(TICK_MS, wait_ms))
+        hasty = {patient for patient, twin in self._twins.items() if twin.tick_us < TICKS_US[1]}
+        next_ms = min(self._due_ms.get(name, 0) for name in (("tick", "haste") if hasty else ("tick",)))
+        records = self._store.read(self._cursor, self._acts, min(TICK_MS, max(1, next_ms - self._now_ms())))
         began_s = self._steady_s()
         work = Commit(self._cursor, self._tick_us)
         stories: dict[str, _Story] = {}
         taken = self._take_in(records, began_s, work, stories)
         now_ms = self._clock_ms()
         self._rehearse(stories)
-        if self._is_due("tick", TICK_MS) and taken == len(records) < _FULL_READ:  # what waits is not silence
-            self._tick(now_ms, work, stories)
+        everyone, haste = self._is_due("tick", TICK_MS), self._is_due("haste", HASTE_MS)
+        if (everyone or (haste and hasty)) and taken == len(records) < _FULL_READ:  # what waits is not silence
+            self._tick(self._twins.keys() if everyone else hasty, now_ms, work, stories)
         self._commit(work, stories, now_ms, bool(records))
         if records or stories:
             now_s = self._steady_s()
@@ -330,10 +333,10 @@ class Engine:
         work.recipients[kid] = wrapped
         work.orders.append(Order(device, "desired", "recipient", {"recipient": recipient.to_json()}))
 
-    def _tick(self, now_ms: int, work: Commit, stories: dict[str, _Story]) -> None:
-        """Time passes for every twin; keys that grow old are replaced."""
+    def _tick(self, patients: Set[str], now_ms: int, work: Commit, stories: dict[str, _Story]) -> None:
+        """Time passes for these twins; keys that grow old are replaced."""
         self._tick_us = work.tick_us = max(self._tick_us, now_ms * 1000)
-        for patient in sorted(self._book.measured() & self._twins.keys()):
+        for patient in sorted(self._book.measured() & patients):
             try:
                 self._fold(patient, Tick(self._tick_us), stories)
             except Exception:

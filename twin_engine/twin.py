@@ -33,7 +33,7 @@ from twin_engine.messages import (
 from twin_engine.synthesise import Forecaster
 from twin_engine.told import told
 
-VIEW_MARGIN_S = 0.5
+TICKS_US = (50_000, 250_000)  # time passes no oftener, and no more seldom, than this
 _RELEASED = 8  # devices remembered as released, so that what is left in their spools makes none of them speak again
 
 
@@ -52,10 +52,19 @@ class Twin:
     alarms: Alarms = field(default_factory=Alarms)
 
     @property
+    def tick_us(self) -> int:
+        """How often time should pass: as often as frames come, within TICKS_US."""
+        fastest = min((device.frame_interval_us for device in self.devices.values()), default=TICKS_US[1])
+        return min(max(fastest, TICKS_US[0]), TICKS_US[1])
+
+    @property
     def view_lag_s(self) -> float:
-        """How far behind the engine's clock a screen must run, so that a trace never freezes before a gap shows."""
+        """How far behind the engine's clock a screen must run, so that a trace never freezes before a gap shows.
+
+        Two frame intervals until a gap opens; two ticks for the tick itself, the commit and the way to the browser.
+        """
         lags = (2 * device.frame_interval_us + device.behind_us for device in self.devices.values())
-        return max(lags, default=2 * DEFAULT_FRAME_INTERVAL_US) / 1e6 + VIEW_MARGIN_S
+        return (max(lags, default=2 * DEFAULT_FRAME_INTERVAL_US) + 2 * self.tick_us) / 1e6
 
     @property
     def frame_interval_s(self) -> float:
