@@ -24,6 +24,7 @@ TABS = ("record", "bed", "devices", "limits", "discharge")
 ON, OFF = "on", "off"
 _BIRDS = ("PLOVER", "HERON", "SISKIN", "AVOCET", "DUNLIN", "KESTREL", "WHIMBREL", "ORIOLE", "LINNET", "MERLIN")
 _DECIMAL = {"inputMode": "decimal"}
+_WHOLE = True  # a value leaves with Enter or with the focus, never half typed
 _HINT_BELOW = ["label", "input", "description", "error"]  # so that fields side by side stay in line
 
 
@@ -156,7 +157,7 @@ def _confirm(t: Translate, form: str, card: PatientCard) -> dmc.TextInput:
     return dmc.TextInput(
         id=field_id(form, "confirm"), label=t("patients.confirm", count=CONFIRM_LENGTH),
         description=t("patients.confirm_hint", pseudonym=card.pseudonym, number="•" * hidden),
-        autoComplete="off", inputWrapperOrder=_HINT_BELOW, className="eb-confirm",
+        autoComplete="off", debounce=_WHOLE, inputWrapperOrder=_HINT_BELOW, className="eb-confirm",
     )  # fmt: skip
 
 
@@ -172,14 +173,21 @@ def _button(t: Translate, form: str, variant: str = "filled", disabled: bool = F
 def _text(t: Translate, form: str, name: str, value: str, unit: str = "", **rest: Any) -> dmc.TextInput:
     label = t(f"patients.field.{name}") + (f" ({unit})" if unit else "")
     return dmc.TextInput(
-        id=field_id(form, name), label=label, value=value, autoComplete="off", inputWrapperOrder=_HINT_BELOW, **rest
+        id=field_id(form, name),
+        label=label,
+        value=value,
+        autoComplete="off",
+        debounce=_WHOLE,
+        inputWrapperOrder=_HINT_BELOW,
+        **rest,
     )
 
 
 def _device(t: Translate, form: str, name: str, known: list[str], value: str) -> dmc.Autocomplete:
     return dmc.Autocomplete(
         id=field_id(form, name), label=t(f"patients.field.{name}"), data=known, value=value, limit=8,
-        description=t("patients.device_hint"), inputWrapperOrder=_HINT_BELOW, comboboxProps={"withinPortal": False},
+        description=t("patients.device_hint"), debounce=_WHOLE, inputWrapperOrder=_HINT_BELOW,
+        comboboxProps={"withinPortal": False},
     )  # fmt: skip
 
 

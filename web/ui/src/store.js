@@ -15,6 +15,7 @@ const PAUSE_S = 1.5; // without a word for this long the view goes on only as fa
 const STALE_S = 3; // without a word from the server for this long the page says so; the engine speaks every second
 const RETRY_MS = 2000;
 const LINGER_MS = 300;
+const UNHELD_MS = 3000;
 const MAX_EVENTS = 100;
 const DEFAULT_LAG_S = 4.5;
 const local = () => performance.now() / 1000;
@@ -211,10 +212,18 @@ export function store() {
   if (current?.patient !== patient) {
     current?.close();
     current = new Store(patient);
-    window.everbeat = current; // for tests and for a curious engineer; nothing on the page reads it
-    current.connect();
+    open(current);
   }
   return current;
+}
+
+/** Open the line of a patient's page. A component that asks late, after its page was left, gets a store without one;
+ * a store that nobody has taken hold of is closed again. */
+function open(made) {
+  setTimeout(() => { if (!made.holders) letGo(made); }, UNHELD_MS);
+  if (!patientOfPage()) return;
+  window.everbeat = made; // for tests and for a curious engineer; nothing on the page reads it
+  made.connect();
 }
 
 /** Keep the open page's store until the returned function is called; the last to let go closes the line. */
