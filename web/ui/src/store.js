@@ -74,6 +74,7 @@ class Store {
     this.socket.on('connect_error', (error) => {
       this.down ??= Date.now() / 1000;
       this.lineError = error.message;
+      if (!this.socket.active && !this.closed) setTimeout(() => this.socket.connect(), RETRY_MS); // refused: admitted a moment ago?
     });
     this.timer = setInterval(() => this.#tick(), TICK_MS);
   }

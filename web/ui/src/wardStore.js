@@ -11,7 +11,7 @@ const local = () => performance.now() / 1000;
 
 export class WardStore {
   constructor() {
-    Object.assign(this, {holders: 0, rows: new Map(), looks: {}, down: null, known: false, clock: NaN});
+    Object.assign(this, {holders: 0, rows: new Map(), looks: {}, down: null, known: false, clock: NaN, hushed: false});
     this.lastWord = -Infinity; // machine's monotonic s of the last message
     this.listeners = new Map();
   }

@@ -62,7 +62,7 @@ function Steps({failed, current, contact}) {
 }
 
 /** Have the browser keep the sheet /downtime, in the page's language, for when nothing answers (no patient's data). */
-function keepSheet() {
+export function keepSheet() {
   navigator.serviceWorker?.register(`/downtime/worker.js?language=${language()}`, {scope: '/downtime'})
     .catch((error) => console.warn('everbeat: the downtime sheet is not kept for offline use', error));
 }

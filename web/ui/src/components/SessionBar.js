@@ -57,6 +57,7 @@ function Places({page}) {
       {places.map(([name, path]) => (
         <a key={name} href={path} aria-current={name === page ? 'page' : undefined} onClick={(event) => go(event, path)}>{t(`nav.${name}`)}</a>
       ))}
+      <a href="/downtime">{t('nav.downtime')}</a>
     </nav>
   );
 }

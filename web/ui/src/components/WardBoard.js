@@ -4,10 +4,13 @@
 import React, {useEffect, useMemo, useReducer, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
 import {t} from '../i18n.js';
+import {loudest, wanted} from '../sound.js';
 import {arrange, count} from '../wardOrder.js';
 import {holdWard, wardStore} from '../wardStore.js';
 import {clockTime} from '../words.js';
+import {keepSheet} from './Downtime.js';
 import {go} from './SessionBar.js';
+import Sound from './Sound.js';
 import WardRow from './WardRow.js';
 
 const CALM_MS = 1200; // rows keep their places while a pointer moves over them, and this much longer
@@ -20,7 +23,8 @@ function WardBoard({id}) {
   const [wanted, setWanted] = useState('');
   const list = useRef(null);
   const version = useRows(list);
-  const line = useLine();
+  const [line, hush] = useLine();
+  useEffect(() => keepSheet(), []);
   const store = wardStore();
   const rows = useMemo(() => arrange(store.rows.values(), by, wanted), [version, by, wanted]);
   return (
@@ -31,13 +35,18 @@ function WardBoard({id}) {
         <label className="eb-search"><span>{t('ward.search')}</span>
           <input type="search" value={wanted} maxLength={60} placeholder={t('ward.search_hint')} onChange={(e) => setWanted(e.target.value)} />
         </label>
+        <Sound id={`${id}-sound`} wish={wish} />
         <div className="eb-order" role="group" aria-label={t('ward.order')}>
           {['need', 'bed'].map((name) => (
             <button key={name} type="button" aria-pressed={by === name} onClick={() => setBy(name)}>{t(`ward.by_${name}`)}</button>
           ))}
         </div>
       </div>
-      <div role="alert" className="eb-ward-stop">{line.state === 'down' ? t('ward.down', {since: clockTime(line.since)}) : ''}</div>
+      <div role="alert" className="eb-ward-stop">
+        {line.state === 'down' && <p>{t('ward.down', {since: clockTime(line.since)})}</p>}
+        {line.state === 'down' && <a href="/downtime">{t('downtime.sheet')}</a>}
+        {line.state === 'down' && !line.heard && <button type="button" className="eb-quiet" onClick={hush}>{t('alarms.ack')}</button>}
+      </div>
       <ol className="eb-ward-list" ref={list} aria-label={t('ward.list')} onKeyDown={walk}>
         {rows.map((row) => <WardRow key={row.id} id={row.id} current={line.state !== 'down'} />)}
       </ol>
@@ -100,14 +109,28 @@ function useRows(list) {
   return version;
 }
 
-/** Whether the page is current, looked at once a second. */
+/** [whether the page is current, looked at once a second; how a person says that she knows it is not]. */
 function useLine() {
-  const [line, setLine] = useState({state: 'connecting', since: NaN});
+  const [line, setLine] = useState({state: 'connecting', since: NaN, heard: false});
   useEffect(() => wardStore().on('tick', () => {
     const now = wardStore().connection();
-    setLine((old) => (old.state === now.state ? old : now));
+    setLine((old) => (old.state === now.state ? old : {...now, heard: false}));
+    if (now.state !== 'down') wardStore().hushed = false;
   }), []);
-  return line;
+  const hush = () => {
+    wardStore().hushed = true;
+    setLine((old) => ({...old, heard: true}));
+  };
+  return [line, hush];
+}
+
+/** What the ward wants to be heard: its loudest patient; of a lost line, that, until somebody has said she knows. */
+function wish() {
+  const s = wardStore();
+  if (s.connection().state === 'down') return {priority: s.hushed ? 0 : 3, why: s.hushed ? 'acknowledged' : 'sounding', left: 0};
+  const now = s.now();
+  return loudest([...s.rows.values()].map(({alarm, audio}) => wanted(
+    alarm ? [{priority: alarm.priority, ackedBy: alarm.fresh ? '' : alarm.acked_by}] : [], {paused_until_s: audio}, now)));
 }
 
 /** Arrow keys walk from row to row. */
