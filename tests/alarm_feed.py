@@ -10,8 +10,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from flask_socketio import SocketIO
-
 from tests.fake_feed import CARD, FakeFeed
 from twin_engine.registry import Limits
 
@@ -61,12 +59,8 @@ class AlarmingFeed(FakeFeed):
             self._tell("audio-paused", f"{who} paused the alarm sound", who=who)
         elif kind == "resume":
             self.audio = {"paused_until_s": None, "by": ""}
-        elif kind == "limits":
-            own = {k: v for k, v in body.items() if k not in ("signal", "reset")}
-            kept = {k: v for k, v in self.card.limits.items() if k != body["signal"]}
-            self.card = replace(
-                self.card, limits=kept if body.get("reset") else {**kept, body["signal"]: Limits(**own)}
-            )
+        else:
+            super().act(patient, kind, body, who)
 
     def clear(self) -> None:
         """No alarm, no pause."""
@@ -105,17 +99,3 @@ class AlarmingFeed(FakeFeed):
         if self.deaf:
             status["devices"] = {name: d | {"last_frame_s": t_s - 60} for name, d in status["devices"].items()}
         return status | {"alarms": [dict(a) for a in alarms], "audio": dict(self.audio)}
-
-
-def answer_acts(sockets: SocketIO, feed: AlarmingFeed) -> None:
-    """The server's side of `act`, with the wrong-patient guard."""
-
-    @sockets.on("act", namespace="/twin")  # type: ignore[untyped-decorator]  # untyped library
-    def act(asked: dict[str, Any]) -> dict[str, Any]:
-        if asked["patient"] != feed.card.id or asked["number"] != feed.card.number:
-            return {"ok": False, "error": f"number {asked['number']} is not this patient's; nothing was done"}
-        try:
-            feed.act(asked["patient"], asked["kind"], asked["body"], WHO)
-        except ValueError as error:
-            return {"ok": False, "error": str(error)}
-        return {"ok": True}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.alarm_feed import AlarmingFeed, answer_acts
+from tests.alarm_feed import AlarmingFeed
 from tests.test_room_browser import until, wait_for
 from web.app import create_app, serve
 from web.settings import WebSettings
@@ -23,8 +23,7 @@ GSR = '[data-tile="gsr_uS"]'
 def serving(settings: WebSettings) -> Iterator[AlarmingFeed]:
     """A web process over an :class:`AlarmingFeed`."""
     feed = AlarmingFeed()
-    app, sockets = create_app(feed, settings)
-    answer_acts(sockets, feed)
+    app, _ = create_app(feed, settings)
     server = serve(app, settings)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.alarm_feed import AlarmingFeed, answer_acts
+from tests.alarm_feed import AlarmingFeed
 from tests.fake_feed import FakeFeed
 from web.app import create_app, serve
 from web.settings import WebSettings
@@ -56,8 +56,7 @@ class JudgedFeed(AlarmingFeed):
 @pytest.fixture(scope="module")
 def feed() -> Iterator[JudgedFeed]:
     feed = JudgedFeed()
-    app, sockets = create_app(feed, SETTINGS)
-    answer_acts(sockets, feed)
+    app, _ = create_app(feed, SETTINGS)
     server = serve(app, SETTINGS)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield feed
