@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks._demo import CHROMIUM, ROOM, demo
 
 PORT = 8976
-PAGES = {"ward": ("/", ".eb-ward-row"), "room": (ROOM, '[data-tile][data-live="true"]')}
+PAGES = {"ward": ("/", ".eb-wrow"), "room": (ROOM, '[data-tile][data-live="true"]')}
 
 
 def main() -> None:
