@@ -35,7 +35,7 @@ function Replay({number: record}) {
   return (
     <>
       <Controls model={model} past={d.past} jump={d.jump} can={d.can} />
-      {d.trouble && <p className="eb-trouble" role="alert">{d.trouble}</p>}
+      {d.trouble && <p className="eb-trouble" role="alert">{d.trouble} <button type="button" data-do="retry" onClick={d.retry}>{t('replay.retry')}</button></p>}
       {d.empty && <p className="eb-nothing" role="status">{t('replay.empty')}</p>}
       <section className="eb-over eb-panel" aria-label={t('replay.overview')} hidden={d.empty}>
         <div className="eb-over-box" ref={over}>
@@ -67,7 +67,7 @@ function Key() {
   return (
     <span className="eb-key">
       {[['▲', 'alarm'], ['◆', 'threat'], ['●', 'command'], ['▬', 'gap']].map(([shape, kind]) => <span key={kind} data-mark={kind}><i aria-hidden="true">{shape}</i> {t(`replay.key_${kind}`)}</span>)}
-      {['measured', 'synthesised', 'quarantined', 'withheld', 'late'].map((kind) => <span key={kind}><i className="eb-swatch" data-swatch={kind} aria-hidden="true" /> {t(`replay.key_${kind}`)}</span>)}
+      {['measured', 'synthesised', 'quarantined', 'withheld', 'late', 'unread'].map((kind) => <span key={kind}><i className="eb-swatch" data-swatch={kind} aria-hidden="true" /> {t(`replay.key_${kind}`)}</span>)}
     </span>
   );
 }
