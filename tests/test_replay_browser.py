@@ -154,7 +154,7 @@ def test_the_keyboard_steps_plays_and_jumps(page: Any, feed: PastFeed) -> None:
     page.keyboard.press("t")
     until(lambda: moment(page) - feed.start_s, lambda t: t == pytest.approx(951, abs=1))
     page.keyboard.press("Shift+A")
-    until(lambda: moment(page) - feed.start_s, lambda t: t == pytest.approx(604, abs=1))  # what was withheld later is no alarm of its own
+    until(lambda: moment(page) - feed.start_s, lambda t: t == pytest.approx(604, abs=1))  # nor what was withheld later
 
 
 def test_the_address_names_the_moment_and_leads_back_to_it(page: Any, feed: PastFeed) -> None:
