@@ -30,7 +30,7 @@ function Replay({number: record}) {
   useEffect(() => desk.current.mount({over: over.current, charts: charts.current, head: head.current}), []);
   useEffect(() => desk.current.drawn());
   const d = desk.current;
-  const {model, rows, story} = d;
+  const {model, rows} = d;
   const chosen = rows.find((row) => row.id === d.chosen) ?? rows[0];
   return (
     <>
@@ -42,7 +42,7 @@ function Replay({number: record}) {
           <canvas role="img" aria-label={d.overviewText()} />
           <div className="eb-over-window" aria-hidden="true"><i /></div>
         </div>
-        <p className="eb-over-key"><span>{clockTime(story.from)}</span><Key /><span>{clockTime(story.to)}</span></p>
+        <p className="eb-over-key"><span>{clockTime(d.extent[0])}</span><Key /><span>{clockTime(d.extent[1])}</span></p>
         <input className="eb-scrub" type="range" aria-label={t('replay.scrub')} aria-valuetext={clockTime(model.t)} min={model.t0} max={model.t1} step="0.1"
           value={model.t} onChange={(event) => model.go(Number(event.target.value))} />
       </section>
@@ -52,7 +52,7 @@ function Replay({number: record}) {
           <div className="eb-head" ref={head} aria-hidden="true"><b>{clockTime(model.t)}</b></div>
           {d.loading && <p className="eb-charts-wait" role="status">{t('replay.loading')}</p>}
         </section>
-        {chosen && <Later channel={chosen.id} meta={chosen.meta} look={chosen.look} at={d.thenAndLater(chosen.id)} gap={gapAt(story, chosen.id, model.t)} scores={d.scores} />}
+        {chosen && <Later channel={chosen.id} meta={chosen.meta} look={chosen.look} at={d.thenAndLater(chosen.id)} gap={gapAt(d.story, chosen.id, model.t)} scores={d.scores} />}
       </div>
       <section className="eb-values" aria-label={t('replay.values', {time: clockTime(model.t)})} hidden={d.empty}>
         <Values rows={rows} samples={d.samples(model.view, model.t)} chosen={chosen?.id} onChoose={d.choose} />

@@ -20,7 +20,7 @@ const LABEL_PX = 74;
 
 export class Desk {
   constructor(patient, number, render) {
-    Object.assign(this, {render, hours: new Hours(), story: storyOf(new Map()), rows: [], scores: {}, hover: null, troubles: {}, loading: true, empty: false});
+    Object.assign(this, {render, hours: new Hours(), story: storyOf(new Map()), rows: [], scores: {}, hover: null, troubles: {}, extent: [NaN, NaN], loading: true, empty: false});
     this.past = new Past(patient, number);
     this.past.onTrouble = (error) => (error ? this.#fail('moment', error) : this.#well('moment'));
     const now = Date.now() / 1000;
@@ -154,8 +154,9 @@ export class Desk {
     if (!this.rows.length) return;
     const unread = this.hours.unread(Date.now() / 1000);
     const to = this.#end();
+    this.extent = [Math.min(this.story.from, to - 60, unread[0]?.[0] ?? Infinity), to];
     this.overview?.show({
-      from: Math.min(this.story.from, to - 60, unread[0]?.[0] ?? Infinity), to, unread,
+      from: this.extent[0], to, unread,
       bars: this.rows.map(({id, look}) => ({color: look.color, shown: this.story.shown[id] ?? [], known: this.story.known[id] ?? []})),
       marks: this.story.events.map((e) => ({t: e.t, kind: markKind(e)})).filter((mark) => mark.kind), gaps: Object.values(this.story.gaps).flat(),
     });
@@ -309,7 +310,10 @@ export class Desk {
   /** What could not be read, in a sentence; '' where nothing is amiss. */
   get trouble() {
     const part = ['bundle', 'hours', 'window', 'moment', 'gap'].find((name) => this.troubles[name]);
-    return part ? t(part === 'bundle' ? 'replay.no_charts' : 'replay.trouble', {why: whyOf(this.troubles[part])}) : '';
+    if (!part) return '';
+    const why = whyOf(this.troubles[part]);
+    if (part === 'bundle') return t('replay.no_charts', {why});
+    return t(this.rows.length ? 'replay.trouble_part' : 'replay.trouble', {why});
   }
 
   #fail(part, error) {
