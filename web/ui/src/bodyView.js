@@ -1,6 +1,6 @@
 // What the 3D body is told: words for regions, organs, air, skin and posture, made of the page's one view of the samples.
 // Pure functions of channels, samples, looks, scales and series. The viewer's contract is in twin/index.js.
-import {t} from './i18n.js';
+import {channelName, t} from './i18n.js';
 import {gravity, postureOf} from './posture.js';
 import {lookOf, orderChannels, sampleAt} from './view.js';
 import {badge, number, percent} from './words.js';
@@ -37,7 +37,7 @@ function placeWords(channels, samples, looks, scales) {
     const sample = samples.get(id);
     if (!sample) continue;
     const look = lookOf(looks, id);
-    const word = {...wordOf(sample, look), label, color: look.color, activity: activity(sample, scales.get(id))};
+    const word = {...wordOf(sample, look), label: channelName(id, label), color: look.color, activity: activity(sample, scales.get(id))};
     if (region === 'room') air[id] = {...word, signal: id.split('.')[0], value: sample.value, effect: effect(id, sample)};
     else (spoken[region] ??= []).push({...word, rank: RANK[kind]});
   }
@@ -115,7 +115,7 @@ function skinWord(channels, samples, looks) {
   if (!sample || sample.provenance === 'none') return null;
   const celsius = MOVING.includes(sample.provenance) ? sample.value : NaN;
   return {
-    ...wordOf(sample, lookOf(looks, id)), fact: 'skin', region: channels[id].region, celsius, label: channels[id].label,
+    ...wordOf(sample, lookOf(looks, id)), fact: 'skin', region: channels[id].region, celsius, label: channelName(id, channels[id].label),
     effect: Number.isFinite(celsius) ? t('body.effect_skin') : '',
   };
 }
