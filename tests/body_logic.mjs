@@ -34,6 +34,7 @@ test('an organ says that its rate is synthesised and how sure that is; one that 
   assert.match(organs.heart.provenanceText, /72\u00a0%$/);
   assert.equal(organs.heart.confidence, 0.72);
   assert.ok(organs.lungs.illustrative && organs.lungs.rate > 0 && organs.lungs.provenance === 'none');
+  assert.equal(organs.lungs.text, '', 'a rate that nobody measured is no number to be read');
 });
 
 test('a withheld or distrusted rate moves nothing', () => {
@@ -41,6 +42,25 @@ test('a withheld or distrusted rate moves nothing', () => {
     const {organs} = words({hr_bpm: sample(provenance === 'withheld' ? NaN : 250, provenance, 0.3)});
     assert.deepEqual([organs.heart.rate, organs.heart.provenance, organs.heart.illustrative], [null, provenance, undefined]);
   }
+});
+
+test('a region is drawn by the least trustworthy of its levels and envelopes, and says what each of them is worth', () => {
+  const known = {...channels, 'ecg_mV.ii': {kind: 'wave', region: 'chest', label: 'ECG'}};
+  for (const [provenance, confidence] of [['synthesised', 0.6], ['withheld', 0], ['quarantined', 0.4]]) {
+    const {chest} = words({hr_bpm: sample(80), resp_rpm: sample(14, provenance, confidence), 'ecg_mV.ii': sample(0, 'withheld', 0)}, known).regions;
+    assert.deepEqual([chest.provenance, chest.confidence], [provenance, confidence]);
+    const all = [chest, ...chest.others];
+    assert.deepEqual(all.map((word) => [word.label, word.own ?? word.provenance]).sort(), [['Heart rate', 'measured'], ['Respiration', provenance]]);
+  }
+});
+
+test('a channel of which nothing is known hides no other, and raw waves count where there is nothing else', () => {
+  const known = {...channels, 'ecg_mV.ii': {kind: 'wave', region: 'chest', label: 'ECG'}, 'ecg_mV.i': {kind: 'wave', region: 'chest', label: 'ECG I'}};
+  const none = sample(NaN, 'none', 0);
+  assert.equal(words({hr_bpm: none, resp_rpm: sample(14)}, known).regions.chest.provenance, 'measured');
+  const {chest} = words({hr_bpm: none, resp_rpm: none, 'ecg_mV.ii': sample(0.1), 'ecg_mV.i': sample(0.1, 'synthesised', 0.5)}, known).regions;
+  assert.deepEqual([chest.provenance, chest.others.length], ['synthesised', 1]);
+  assert.equal(words({hr_bpm: none}, known).regions.chest.provenance, 'none');
 });
 
 test('a picked organ stands for its rates, a picked region for all its channels', () => {

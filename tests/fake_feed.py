@@ -223,13 +223,14 @@ class FakeFeed:
                 (self.unplugged.discard if payload["connected"] else self.unplugged.add)(payload["signal"])
                 verb = "plugged in" if payload["connected"] else "unplugged"
                 text = f"{self.card.device} confirms: {payload['signal']} {verb}"
-                events.append(_event(t_s, "command", "info", text))
+                events.append(_event(t_s, "command", "info", text) | {"facts": {"command": name}})
             elif name == "tamper":
                 self._refused += 1
                 text = "forged: expected a message sealed by sim-01, got a tag that does not fit; nothing was stored"
                 events.append(_event(t_s, "refused", "alarm", text))
             else:
-                events.append(_event(t_s, "command", "info", f"{self.card.device} confirms: {name}"))
+                facts = {"device": self.card.device, "command": name, "status": "200"}
+                events.append(_event(t_s, "command", "info", f"{self.card.device} confirms: {name}") | {"facts": facts})
         return events
 
     def _status(self, t_s: float) -> dict[str, Any]:

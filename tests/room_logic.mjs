@@ -293,7 +293,7 @@ test('the envelope speaks for a region before the raw wave, and the room is no p
   };
   const samples = new Map(Object.keys(channels).map((id) => [id, {value: 1, confidence: 1, provenance: 'measured'}]));
   const {regions, air} = bodyWords(channels, samples, {}, new Map(), new Map(), 0);
-  assert.equal(regions.cheek.label, 'EMG');
+  assert.equal(regions.cheek.label, 'EMG cheek', 'the name is of the page\'s language, not the engine\'s');
   assert.deepEqual([Object.keys(regions), Object.keys(air)], [['cheek'], ['room_temp_C']]);
   assert.equal(orderChannels(channels, {}).at(-1), 'room_temp_C');
 });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.browser
 
 SIZE = {"width": 700, "height": 800}
 LENS = (470, 12, 218, 218)  # x, y, width, height of the enlarged face
+LISTS = "[...document.querySelectorAll('.eb-facts')].filter((node) => !node.hidden).length"
 FACTS = "[...document.querySelectorAll('.eb-facts li')].map((node) => node.textContent)"
 NO_WEBGL = "HTMLCanvasElement.prototype.getContext = () => null"
 LOSE = """(() => {
@@ -194,10 +196,12 @@ def test_a_lost_context_is_stood_in_for_and_comes_back(page: Any, url: str) -> N
         page.evaluate(LOSE)
         until(page, "document.querySelector('.eb-twin').dataset.state === 'lost'")
         assert page.inner_text(".eb-status") == LABELS["lost"]
+        assert page.evaluate(LISTS) == 1, "the facts are read twice"
         assert "MEASURED" in page.inner_text(".eb-list:not([style*=hidden]) [data-region=palm]")
         page.evaluate("window.lost.restoreContext()")
         until(page, "document.querySelector('.eb-twin').dataset.state === 'live'")
         assert page.evaluate("document.querySelectorAll('svg.eb-flat').length") == 0
+        assert page.evaluate(LISTS) == 1
     until(page, "document.querySelector('.eb-ring[data-kind=picked]')?.dataset.place === 'heart'")
     page.evaluate("twin.dispose()")
     assert page.evaluate("document.querySelectorAll('.eb-twin, canvas').length") == 0
@@ -208,3 +212,25 @@ def test_a_view_that_fails_shows_nothing_as_present(page: Any, url: str) -> None
     until(page, "document.querySelectorAll('.eb-card').length === 2")
     page.evaluate("() => { Object.defineProperty(window, 'view', {get() { throw new Error('no view'); }}); }")
     until(page, "document.querySelectorAll('.eb-card, .eb-note').length === 0")
+
+
+def test_what_is_scrolled_away_is_still_told(page: Any, url: str) -> None:
+    open_body(page, url, view())
+    until(page, f"{FACTS}.join().includes('Skin conductance 4.67')")
+    page.evaluate("document.getElementById('stage').style.marginTop = '5000px'")
+    time.sleep(1)
+    page.evaluate("(view) => { window.view = view; }", view("synthesised", 0.6))
+    until(page, f"{FACTS}.join().includes('SYNTHESISED 60 %')", 15)
+
+
+def test_a_region_is_drawn_by_its_least_trustworthy_channel_and_names_it(page: Any, url: str) -> None:
+    palm = word("withheld", 0, "Skin conductance", "4.67 µS", "#b794ff", own="measured", others=[
+        word("withheld", 0, "Skin temperature", "–", "#ffb454"),
+    ])  # fmt: skip
+    open_body(page, url, view(regions={"palm": palm | {"provenanceText": "MEASURED"}}))
+    until(page, "document.querySelectorAll('.eb-card').length === 1")
+    assert page.get_attribute(".eb-card", "data-provenance") == "withheld"
+    assert page.inner_text(".eb-card .eb-word") == "MEASURED"
+    assert page.inner_text(".eb-card .eb-other") == "Skin temperature – WITHHELD"
+    assert "WITHHELD" in str(page.get_attribute(".eb-card", "aria-label"))
+    until(page, f"{FACTS}.join().includes('4.67 µS, MEASURED; Skin temperature –, WITHHELD')")

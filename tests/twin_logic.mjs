@@ -167,11 +167,17 @@ test('every word of a view is a fact to be read, and what is not there is none',
   const word = (label, more) => ({label, text: '1', provenance: 'measured', provenanceText: 'MEASURED', ...more});
   const facts = factsOf({
     regions: {palm: word('Palm'), cheek: word('Cheek', {provenance: 'none'})},
-    organs: {heart: word('Heart', {provenance: 'none', illustrative: true, provenanceText: 'illustrative'})},
+    organs: {heart: word('Heart', {text: '', provenance: 'none', illustrative: true, provenanceText: 'illustrative'})},
     air: {room_rh_pct: word('Humidity', {effect: 'haze'})},
     posture: null,
   });
-  assert.deepEqual(facts.map((fact) => fact.text), ['Palm 1, MEASURED', 'Heart 1, illustrative', 'Humidity 1, MEASURED, haze']);
+  assert.deepEqual(facts.map((fact) => fact.text), ['Palm 1, MEASURED', 'Heart, illustrative', 'Humidity 1, MEASURED, haze']);
+});
+
+test('a region\'s fact names all of its channels, and is told anew when the least trustworthy turns', () => {
+  const others = [{label: 'Temperature', text: '–', provenanceText: 'WITHHELD', provenance: 'withheld'}];
+  const [fact] = factsOf({regions: {palm: {label: 'Palm', text: '1', own: 'measured', provenance: 'withheld', provenanceText: 'MEASURED', others}}});
+  assert.deepEqual([fact.text, fact.provenance], ['Palm 1, MEASURED; Temperature –, WITHHELD', 'withheld']);
 });
 
 test('the flat outline has every region and an anchor on both sides', () => {

@@ -1,6 +1,6 @@
 // What the 3D body is told: words for regions, organs, air, skin and posture, made of the page's one view of the samples.
 // Pure functions of channels, samples, looks, scales and series. The viewer's contract is in twin/index.js.
-import {t} from './i18n.js';
+import {channelName, t} from './i18n.js';
 import {gravity, postureOf} from './posture.js';
 import {lookOf, orderChannels, sampleAt} from './view.js';
 import {badge, number, percent} from './words.js';
@@ -31,19 +31,29 @@ export function bodyWords(channels, samples, looks, scales, series, t_s) {
 
 /** {regions, air}: by region of the body and, for the room's sensors, by channel. */
 function placeWords(channels, samples, looks, scales) {
-  const [regions, air] = [{}, {}];
+  const [spoken, air] = [{}, {}];
   for (const id of orderChannels(channels, looks)) {
     const {region, kind, label} = channels[id];
     const sample = samples.get(id);
-    const inRoom = region === 'room';
-    if (!sample || (!inRoom && regions[region]?.rank <= RANK[kind])) continue;
+    if (!sample) continue;
     const look = lookOf(looks, id);
-    (inRoom ? air : regions)[inRoom ? id : region] = {
-      ...wordOf(sample, look), rank: RANK[kind], label, color: look.color, activity: activity(sample, scales.get(id)),
-      ...(inRoom ? {signal: id.split('.')[0], value: sample.value, effect: effect(id, sample)} : {}),
-    };
+    const word = {...wordOf(sample, look), label: channelName(id, label), color: look.color, activity: activity(sample, scales.get(id))};
+    if (region === 'room') air[id] = {...word, signal: id.split('.')[0], value: sample.value, effect: effect(id, sample)};
+    else (spoken[region] ??= []).push({...word, rank: RANK[kind]});
   }
-  return {regions, air};
+  return {regions: Object.fromEntries(Object.entries(spoken).map(([region, all]) => [region, regionWord(all)])), air};
+}
+
+/** A region's word: label, text and activity of its main channel with that channel's own provenance (`own`,
+ * `provenanceText`), but drawn by the least trustworthy of its levels and envelopes, or a region would look measured while
+ * one of them is not. `others` are the words of these. Raw waves count only where there is nothing else. */
+function regionWord(all) {
+  const heard = all.filter((word) => word.provenance !== 'none');
+  const voices = heard.filter((word) => word.rank < RANK.wave);
+  const speakers = [voices, heard, all].find((words) => words.length);
+  const main = speakers.reduce((best, word) => (word.rank < best.rank ? word : best));
+  const worst = speakers.reduce((least, word) => ((rankOf(word) - rankOf(least) || word.confidence - least.confidence) < 0 ? word : least));
+  return {...main, own: main.provenance, provenance: worst.provenance, confidence: worst.confidence, others: speakers.filter((word) => word !== main)};
 }
 
 const wordOf = (sample, look) => ({
@@ -68,7 +78,8 @@ function effect(id, {value, provenance}) {
   return key && MOVING.includes(provenance) && Number.isFinite(value) ? t(`body.effect_${key}`) : '';
 }
 
-/** An organ's word: its best rate's, a wave's, or an idle one that says that it is illustrative. */
+/** An organ's word: its best rate's, a wave's, or an idle one that says that it is illustrative and gives no number: the rate
+ * that moves the picture was measured of nobody. */
 function organWord(name, channels, samples, looks, scales) {
   const {rates, wave, idle} = ORGANS[name];
   const label = t(`body.${name}`);
@@ -76,7 +87,7 @@ function organWord(name, channels, samples, looks, scales) {
   const best = live.sort((a, b) => rankOf(samples.get(b)) - rankOf(samples.get(a)))[0];
   const waved = waveWord(wave, samples, scales);
   if (!best && waved) return {...waved, label, rate: null};
-  if (!best) return {label, illustrative: true, rate: idle, text: t('body.per_minute', {rate: idle}), provenance: 'none', confidence: 0, provenanceText: t('body.illustrative')};
+  if (!best) return {label, illustrative: true, rate: idle, text: '', provenance: 'none', confidence: 0, provenanceText: t('body.illustrative')};
   const sample = samples.get(best);
   const moves = MOVING.includes(sample.provenance) && Number.isFinite(sample.value);
   return {...wordOf(sample, lookOf(looks, best)), label, rate: moves ? sample.value : null, ...(moves && waved ? {fill: waved.fill} : {})};
@@ -104,7 +115,7 @@ function skinWord(channels, samples, looks) {
   if (!sample || sample.provenance === 'none') return null;
   const celsius = MOVING.includes(sample.provenance) ? sample.value : NaN;
   return {
-    ...wordOf(sample, lookOf(looks, id)), fact: 'skin', region: channels[id].region, celsius, label: channels[id].label,
+    ...wordOf(sample, lookOf(looks, id)), fact: 'skin', region: channels[id].region, celsius, label: channelName(id, channels[id].label),
     effect: Number.isFinite(celsius) ? t('body.effect_skin') : '',
   };
 }

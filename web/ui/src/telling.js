@@ -22,6 +22,17 @@ export function eventText(event, channels = [event.channel], looks = {}) {
 
 const keyOf = (area, kind, {variant}) => [area, kind, variant].filter(Boolean).join('.');
 
+const SAME_S = 10; // an event belongs to a stretch that begins so near to it
+
+/** Why a stretch of a channel is withheld, in few words; '' where no event tells. It is the event nearest to the stretch's
+ * start, Unix s, of those whose kind explains it; of a stretch whose start is not known any more (`cut`) the last before. */
+export function whyWithheld(events, channel, {from, cut}) {
+  const near = events.filter((e) => e.channel === channel && e.t <= from + SAME_S && (cut || e.t >= from - SAME_S))
+    .map((e) => ({said: filled(`traces.why.${[e.kind, e.facts?.variant].filter(Boolean).join('.')}`, e.facts ?? {}), away: Math.abs(e.t - from)}))
+    .filter(({said}) => said);
+  return near.reduce((best, one) => (one.away < best.away ? one : best), {said: '', away: Infinity}).said;
+}
+
 const AMOUNTS = ['value', 'limit', 'now', 'low', 'high']; // facts that are numbers in the unit of the fact `unit`
 
 /** Facts as the page writes them: amounts in the look's unit, a judgement of the signal in the page's words. */

@@ -30,19 +30,19 @@ function Replay({number: record}) {
   useEffect(() => desk.current.mount({over: over.current, charts: charts.current, head: head.current}), []);
   useEffect(() => desk.current.drawn());
   const d = desk.current;
-  const {model, rows, story} = d;
+  const {model, rows} = d;
   const chosen = rows.find((row) => row.id === d.chosen) ?? rows[0];
   return (
     <>
       <Controls model={model} past={d.past} jump={d.jump} can={d.can} />
-      {d.trouble && <p className="eb-trouble" role="alert">{d.trouble}</p>}
+      {d.trouble && <p className="eb-trouble" role="alert">{d.trouble} <button type="button" data-do="retry" onClick={d.retry}>{t('replay.retry')}</button></p>}
       {d.empty && <p className="eb-nothing" role="status">{t('replay.empty')}</p>}
       <section className="eb-over eb-panel" aria-label={t('replay.overview')} hidden={d.empty}>
         <div className="eb-over-box" ref={over}>
           <canvas role="img" aria-label={d.overviewText()} />
           <div className="eb-over-window" aria-hidden="true"><i /></div>
         </div>
-        <p className="eb-over-key"><span>{clockTime(story.from)}</span><Key /><span>{clockTime(story.to)}</span></p>
+        <p className="eb-over-key"><span>{clockTime(d.extent[0])}</span><Key /><span>{clockTime(d.extent[1])}</span></p>
         <input className="eb-scrub" type="range" aria-label={t('replay.scrub')} aria-valuetext={clockTime(model.t)} min={model.t0} max={model.t1} step="0.1"
           value={model.t} onChange={(event) => model.go(Number(event.target.value))} />
       </section>
@@ -52,7 +52,7 @@ function Replay({number: record}) {
           <div className="eb-head" ref={head} aria-hidden="true"><b>{clockTime(model.t)}</b></div>
           {d.loading && <p className="eb-charts-wait" role="status">{t('replay.loading')}</p>}
         </section>
-        {chosen && <Later channel={chosen.id} meta={chosen.meta} look={chosen.look} at={d.thenAndLater(chosen.id)} gap={gapAt(story, chosen.id, model.t)} scores={d.scores} />}
+        {chosen && <Later channel={chosen.id} meta={chosen.meta} look={chosen.look} at={d.thenAndLater(chosen.id)} gap={gapAt(d.story, chosen.id, model.t)} scores={d.scores} />}
       </div>
       <section className="eb-values" aria-label={t('replay.values', {time: clockTime(model.t)})} hidden={d.empty}>
         <Values rows={rows} samples={d.samples(model.view, model.t)} chosen={chosen?.id} onChoose={d.choose} />
@@ -67,7 +67,7 @@ function Key() {
   return (
     <span className="eb-key">
       {[['▲', 'alarm'], ['◆', 'threat'], ['●', 'command'], ['▬', 'gap']].map(([shape, kind]) => <span key={kind} data-mark={kind}><i aria-hidden="true">{shape}</i> {t(`replay.key_${kind}`)}</span>)}
-      {['measured', 'synthesised', 'quarantined', 'withheld', 'late'].map((kind) => <span key={kind}><i className="eb-swatch" data-swatch={kind} aria-hidden="true" /> {t(`replay.key_${kind}`)}</span>)}
+      {['measured', 'synthesised', 'quarantined', 'withheld', 'late', 'unread'].map((kind) => <span key={kind}><i className="eb-swatch" data-swatch={kind} aria-hidden="true" /> {t(`replay.key_${kind}`)}</span>)}
     </span>
   );
 }

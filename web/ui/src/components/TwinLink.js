@@ -2,9 +2,8 @@
 // unplugged, and whether a command that was asked for has been answered. Draws nothing.
 import {useEffect, useRef} from 'react';
 import PropTypes from 'prop-types';
+import {answerTo} from '../answers.js';
 import {store} from '../store.js';
-
-const PATIENCE_S = 15; // an answer later than this is a failure, and says so
 
 /** Live state for Dash callbacks. */
 function TwinLink({asked = {}, setProps}) {
@@ -28,23 +27,10 @@ function read(s, asked) {
   const state = {signals: Object.keys(channels).sort(), unplugged: [...unplugged].sort(), pending: [], failed: [], connected: s.view.moving === true, seen: 0};
   for (const [button, ask] of Object.entries(asked)) {
     state.seen = Math.max(state.seen, ask.t);
-    const verdict = answerTo(s, ask, unplugged);
+    const verdict = answerTo(s.events, ask, unplugged, Date.now() / 1000);
     if (verdict !== 'answered') state[verdict].push(button);
   }
   return state;
-}
-
-/** A `sensor` command is answered when the device reports the new state; any other, by an event after it. */
-function answerTo(s, ask, unplugged) {
-  const now = Date.now() / 1000;
-  if (ask.signal !== undefined) {
-    const out = unplugged.some((id) => id.startsWith(ask.signal));
-    if (out === !ask.connected) return 'answered';
-  } else if (s.events.some((e) => e.severity !== 'warning' && ask.kinds.includes(e.kind) && e.t > ask.t - 1)) return 'answered';
-  const refused = (e) => e.kind === 'command' && e.severity !== 'info' && e.t > ask.t - 1 && e.text.includes(ask.method);
-  if (s.events.some(refused)) return now - ask.t < 2 * PATIENCE_S ? 'failed' : 'answered';
-  if (now - ask.t < PATIENCE_S) return 'pending';
-  return now - ask.t < 2 * PATIENCE_S ? 'failed' : 'answered';
 }
 
 TwinLink.propTypes = {

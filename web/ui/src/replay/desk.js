@@ -1,14 +1,15 @@
 // What holds the replay together: it reads the past, moves model, charts and overview together, hears the keyboard, and
 // keeps the address. React draws what it holds, a few times a second at most.
-import {t} from '../i18n.js';
+import {has, t} from '../i18n.js';
 import {lazy} from '../lazy.js';
 import {store} from '../store.js';
 import {lookOf, orderChannels, sampleAt} from '../view.js';
 import {clockTime, tick} from '../words.js';
 import {JUMPS} from './Controls.js';
+import {Hours} from './hours.js';
 import {Model, fromAddress, toAddress} from './model.js';
-import {HOUR_S, MAX_S, Past} from './past.js';
-import {gapAt, markKind, stopAfter, stops, storyOf} from './story.js';
+import {MAX_S, Past} from './past.js';
+import {countOf, gapAt, markKind, stopAfter, stops, storyOf} from './story.js';
 
 const DRAW_MS = 90;
 const FETCH_MS = 130;
@@ -19,9 +20,9 @@ const LABEL_PX = 74;
 
 export class Desk {
   constructor(patient, number, render) {
-    Object.assign(this, {render, hours: new Map(), story: storyOf(new Map()), rows: [], scores: {}, hover: null, trouble: '', loading: true, empty: false});
+    Object.assign(this, {render, hours: new Hours(), story: storyOf(new Map()), rows: [], scores: {}, hover: null, troubles: {}, extent: [NaN, NaN], loading: true, empty: false});
     this.past = new Past(patient, number);
-    this.past.onTrouble = (error) => this.#fail(error);
+    this.past.onTrouble = (error) => (error ? this.#fail('moment', error) : this.#well('moment'));
     const now = Date.now() / 1000;
     this.asked = new URLSearchParams(window.location.search).has('at');
     this.model = new Model(fromAddress(window.location.search, now), () => this.#bounds());
@@ -35,7 +36,7 @@ export class Desk {
   #bounds() {
     const now = Date.now() / 1000;
     if (!Number.isFinite(this.story.from)) return [now - MAX_S, now];
-    return [this.whole ? this.story.from : now - MAX_S, this.story.to]; // older hours are still on their way
+    return [this.whole ? this.story.from : now - MAX_S, this.#end()]; // older hours are still on their way, or missing
   }
 
   /** Start, with the elements to draw into. Returns the end. */
@@ -44,16 +45,9 @@ export class Desk {
     const keys = (event) => this.#key(event);
     document.addEventListener('keydown', keys);
     const off = this.model.on((what) => this.#moved(what));
-    const refresh = setInterval(() => this.#readHours(1), REFRESH_MS);
-    lazy('timeline').then(({Charts, Overview}) => {
-      if (this.gone) return;
-      this.charts = new Charts(charts, {
-        clock: clockTime, tick, onPick: (channel, at) => { this.model.channel = channel; this.model.go(at); },
-        onRange: (t0, t1) => this.model.range(t0, t1), onHover: (...where) => this.#hovered(...where),
-      });
-      this.overview = new Overview(over, {onRange: (t0, t1, at) => this.model.range(t0, t1, at)});
-      this.#readHours(Math.ceil(MAX_S / HOUR_S) + 1);
-    });
+    const refresh = setInterval(() => this.#refresh(), REFRESH_MS);
+    this.#load(over, charts);
+    this.#readHours();
     return () => {
       this.gone = true;
       document.removeEventListener('keydown', keys);
@@ -70,35 +64,78 @@ export class Desk {
     };
   }
 
-  /** The newest `count` hours, newest first, shown as they come. */
-  async #readHours(count) {
+  /** Charts and overview. Where their bundle does not come, the page says so; `retry` and every refresh ask again. */
+  #load(over, charts) {
+    this.loadAgain = null;
+    lazy('timeline', this.loads = (this.loads ?? -1) + 1).then(({Charts, Overview}) => {
+      if (this.gone) return;
+      this.charts = new Charts(charts, {
+        clock: clockTime, tick, onPick: (channel, at) => { this.model.channel = channel; this.model.go(at); },
+        onRange: (t0, t1) => this.model.range(t0, t1), onHover: (...where) => this.#hovered(...where),
+      });
+      this.overview = new Overview(over, {onRange: (t0, t1, at) => this.model.range(t0, t1, at)});
+      this.#well('bundle');
+      this.#showOverview();
+      this.#fetchSoon(); // as many points as the charts are wide
+      this.draw();
+    }).catch((error) => {
+      console.error('everbeat: charts and overview could not be loaded;', error);
+      this.loadAgain = () => this.#load(over, charts);
+      this.#fail('bundle', error);
+    });
+  }
+
+  /** What a person may ask for where something could not be read. */
+  retry = () => this.#refresh();
+
+  #refresh() {
+    if (this.gone) return;
+    this.loadAgain?.();
+    if (this.troubles.window) this.#fetchSoon();
+    this.#readHours();
+  }
+
+  /** The hours that may have changed and those that are missing, newest first, shown as they come. One that can't be read
+   * keeps none of the others away. */
+  async #readHours() {
     if (this.hoursComing) return;
     this.hoursComing = true;
-    const newest = Math.floor(Date.now() / 1000 / HOUR_S);
-    try {
-      for (let k = newest; k > newest - count - (count === 1 ? 1 : 0) && !this.gone; k -= 1) {
-        if (count === 1 && k < newest && Date.now() / 1000 - newest * HOUR_S > 300) break; // last hour is settled
-        this.hours.set(k, await this.past.hour(k));
-        if (!this.gone) this.#learn();
+    let trouble = null;
+    for (const k of this.hours.due(Date.now() / 1000)) {
+      if (this.gone) break;
+      const asked = Date.now() / 1000;
+      try {
+        this.hours.took(k, await this.past.hour(k), asked);
+      } catch (error) {
+        this.hours.missed(k);
+        trouble = error;
       }
-      this.empty = !this.rows.length;
-      this.trouble = '';
-      if (!this.whole) {
-        this.whole = true;
-        this.model.range(this.model.t0, this.model.t1);
-      }
-    } catch (error) {
-      this.#fail(error);
+      if (!this.gone) this.#learn();
     }
     this.hoursComing = false;
+    if (!this.gone) this.#heard(trouble);
+  }
+
+  /** All hours were asked for; `trouble`: why some did not come. */
+  #heard(trouble) {
+    const before = this.whole;
+    this.whole = this.hours.whole;
+    this.empty = !this.rows.length && this.whole;
     if (this.empty) this.loading = false;
-    this.draw();
+    if (this.whole && !before) this.model.range(this.model.t0, this.model.t1);
+    if (trouble) this.#fail('hours', trouble);
+    else this.#well('hours');
+  }
+
+  /** The newest time of which there is something to say, be it that it could not be read. */
+  #end() {
+    const [, unread] = this.hours.unread(Date.now() / 1000).at(-1) ?? [];
+    return Math.max(this.story.to, unread ?? -Infinity);
   }
 
   #learn() {
     const first = !this.rows.length;
-    for (const k of this.hours.keys()) if ((k + 1) * HOUR_S < Date.now() / 1000 - MAX_S) this.hours.delete(k);
-    this.story = storyOf(this.hours);
+    this.story = storyOf(this.hours.parts);
     const {looks, status} = store();
     const before = this.rows.map((row) => row.id).join();
     this.rows = orderChannels(this.story.channels, looks).map((id) => ({
@@ -108,14 +145,22 @@ export class Desk {
     this.empty = false;
     for (const kind of Object.keys(JUMPS)) this.stops[kind] = stops(this.story, kind);
     if (first && !this.asked) this.model.range(this.story.to - this.model.span, this.story.to, this.story.to);
+    this.#showOverview();
+    if (first || before !== this.rows.map((row) => row.id).join()) this.#fetchSoon();
+    this.draw();
+  }
+
+  #showOverview() {
+    if (!this.rows.length) return;
+    const unread = this.hours.unread(Date.now() / 1000);
+    const to = this.#end();
+    this.extent = [Math.min(this.story.from, to - 60, unread[0]?.[0] ?? Infinity), to];
     this.overview?.show({
-      from: Math.min(this.story.from, this.story.to - 60), to: this.story.to,
+      from: this.extent[0], to, unread,
       bars: this.rows.map(({id, look}) => ({color: look.color, shown: this.story.shown[id] ?? [], known: this.story.known[id] ?? []})),
       marks: this.story.events.map((e) => ({t: e.t, kind: markKind(e)})).filter((mark) => mark.kind), gaps: Object.values(this.story.gaps).flat(),
     });
     this.#place();
-    if (first || before !== this.rows.map((row) => row.id).join()) this.#fetchSoon();
-    this.draw();
   }
 
   #moved(what) {
@@ -173,12 +218,12 @@ export class Desk {
     try {
       const [live, best] = await Promise.all(['live', 'best'].map((name) => this.past.window(name, t0, t1, points, signal)));
       this.data = {live, best, t0, t1, view};
-      Object.assign(this, {loading: false, trouble: ''});
-      this.draw();
+      this.loading = false;
+      this.#well('window');
       this.scores.window = await this.past.compare(t0, t1, signal);
       this.draw();
     } catch (error) {
-      if (!signal.aborted) this.#fail(error);
+      if (!signal.aborted) this.#fail('window', error);
     }
   }
 
@@ -194,9 +239,9 @@ export class Desk {
     try {
       const found = await this.past.compare(gap[0] - 0.001, gap[1] + 0.001);
       if (this.gapKey === key) this.scores.gap = found;
-      this.draw();
+      this.#well('gap');
     } catch (error) {
-      this.#fail(error);
+      this.#fail('gap', error);
     }
   }
 
@@ -227,8 +272,11 @@ export class Desk {
   can = (kind, back) => stopAfter(this.stops[kind], this.model.t, back) !== undefined;
 
   overviewText() {
-    const {gap, alarm, threat} = this.stops;
-    return t('replay.overview_text', {from: clockTime(this.story.from), to: clockTime(this.story.to), gaps: gap.length, alarms: alarm.length, threats: threat.length});
+    const said = t('replay.overview_text', {
+      from: clockTime(this.story.from), to: clockTime(this.story.to), gaps: this.stops.gap.length, alarms: countOf(this.story, 'alarm'), threats: countOf(this.story, 'threat'),
+    });
+    const unread = this.hours.unread(Date.now() / 1000).map(([from, to]) => t('replay.unread_text', {from: clockTime(from), to: clockTime(to)}));
+    return [said, ...unread].join('. ');
   }
 
   #hovered(channel, at, x, y) {
@@ -259,9 +307,29 @@ export class Desk {
     }, ADDRESS_MS);
   }
 
-  #fail(error) {
-    this.trouble = t('replay.trouble', {why: error.message});
+  /** What could not be read, in a sentence; '' where nothing is amiss. */
+  get trouble() {
+    const part = ['bundle', 'hours', 'window', 'moment', 'gap'].find((name) => this.troubles[name]);
+    if (!part) return '';
+    const why = whyOf(this.troubles[part]);
+    if (part === 'bundle') return t('replay.no_charts', {why});
+    return t(this.rows.length ? 'replay.trouble_part' : 'replay.trouble', {why});
+  }
+
+  #fail(part, error) {
+    this.troubles[part] = error;
     this.loading = false;
     this.draw();
   }
+
+  #well(part) {
+    delete this.troubles[part];
+    this.draw();
+  }
+}
+
+/** Why something could not be read, in the page's language: by the status of the server's answer, if it gave one. */
+function whyOf({status}) {
+  if (!status) return t('replay.why_line');
+  return has(`replay.why_${status}`) ? t(`replay.why_${status}`) : t('replay.why_other', {status});
 }

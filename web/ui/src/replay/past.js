@@ -56,6 +56,7 @@ export function seriesOf(data) {
 export class Past {
   #chunks = new Map(); // key -> {at: ms, series: Map | null, coming: Promise}
 
+  /** `onTrouble` is told why a chunk could not be read, and null when one could again. */
   constructor(patient, number) {
     Object.assign(this, {patient, number, onTrouble: () => {}});
   }
@@ -66,7 +67,7 @@ export class Past {
 
   async #ask(name, facts, signal) {
     const answer = await fetch(this.address(name, facts), {signal, credentials: 'same-origin'});
-    if (!answer.ok) throw new Error((await answer.text()).trim().slice(0, 200));
+    if (!answer.ok) throw Object.assign(new Error((await answer.text()).trim().slice(0, 200)), {status: answer.status});
     return answer;
   }
 
@@ -100,7 +101,10 @@ export class Past {
     this.#chunks.set(key, held);
     while (this.#chunks.size > KEEP) this.#chunks.delete(this.#chunks.keys().next().value);
     this.#ask('history', {from: k * CHUNK_S - BEFORE_S, to: (k + 1) * CHUNK_S, view})
-      .then(async (answer) => { held.series = seriesOf(await answer.arrayBuffer()); })
+      .then(async (answer) => {
+        held.series = seriesOf(await answer.arrayBuffer());
+        this.onTrouble(null);
+      })
       .catch((error) => this.onTrouble(error))
       .finally(() => {
         held.at = Date.now();

@@ -1,4 +1,6 @@
 // The overview of hours: coverage, gaps and marks of all hours that were read, joined where they meet. Pure.
+import {logPart, mergedEvents} from '../telling.js';
+
 const MEET_S = 3; // two stretches of neighbouring hours closer than this are one
 
 /** hours: Map of hour number -> answer of /events. Returns {from, to, channels, shown, known, gaps, events}, Unix s. */
@@ -28,14 +30,16 @@ function joined(before, after) {
 }
 
 const THREATS = ['refused', 'quarantined'];
-const ALARMS = ['alarm-raised', 'gap-opened', 'withheld'];
 
 /** What an event is on a timeline: 'alarm', 'threat', 'command' or '' for what has no mark. */
 export function markKind(event) {
   if (THREATS.includes(event.kind)) return 'threat';
   if (event.kind === 'command') return 'command';
-  return ALARMS.includes(event.kind) ? 'alarm' : '';
+  return logPart(event) === 'raised' ? 'alarm' : ''; // as the alarm log has it; gaps have marks of their own
 }
+
+/** How many alarms, threats or commands there were: as many as there are lines of them in the alarm log. */
+export const countOf = (story, kind) => mergedEvents(story.events.filter((e) => markKind(e) === kind)).length;
 
 /** Times to jump to, in order: 'gap' (their starts), 'alarm', 'threat' or 'command'. */
 export function stops(story, kind) {

@@ -3,6 +3,7 @@
 import uPlot from 'uplot';
 import {niceRange} from '../scale.js';
 import {hatch, paintLater, paintTrace} from './paint.js';
+import {spanOf} from './pieces.js';
 
 const AXIS = {stroke: '#a9bccd', font: '11px Inter, system-ui, sans-serif', ticks: {stroke: '#22313f', size: 4}, grid: {stroke: '#13202c', width: 1}};
 const LEFT = 58;
@@ -144,25 +145,4 @@ export class Charts {
     if (shown) paintTrace(ctx, shown, box, look.color);
     ctx.restore();
   }
-}
-
-/** [low, high] of all values and their bounds, the bounds up to once the values' own span: a ribbon must not make a trace flat. */
-function spanOf(traces) {
-  let [low, high] = [Infinity, -Infinity];
-  const bounds = [];
-  for (const s of traces) {
-    for (let i = 0; i < (s?.n ?? 0); i += 1) {
-      if (!Number.isFinite(s.value[i])) continue;
-      low = Math.min(low, s.value[i]);
-      high = Math.max(high, s.value[i]);
-      if (s.upper[i] > s.lower[i]) bounds.push([s.lower[i], s.upper[i]]);
-    }
-  }
-  if (low > high) return [0, 1];
-  const [floor, top, room] = [low, high, Math.max(high - low, 1e-12)];
-  for (const [a, b] of bounds) {
-    low = Math.min(low, Math.max(a, floor - room));
-    high = Math.max(high, Math.min(b, top + room));
-  }
-  return [low, high];
 }

@@ -1,5 +1,7 @@
 // The strip over the whole stored past: a bar of coverage a channel, marks of gaps, alarms, threats and commands above
 // them, and the window that the charts show, which can be dragged and stretched.
+import {hatch} from './paint.js';
+
 const MARKS_PX = 30; // two rows: alarms and threats above, gaps and commands below
 const HANDLE_PX = 9;
 const KIND = 0x0f;
@@ -15,15 +17,16 @@ export class Overview {
     box.addEventListener('pointerdown', (event) => this.#grab(event));
   }
 
-  /** story: {from, to}; bars: [{color, shown, known}] top to bottom; marks: [{t, kind}]; gaps: [[from, to]]. */
-  show({from, to, bars, marks, gaps}) {
-    Object.assign(this, {from, to, bars, marks, gaps});
+  /** story: {from, to}; bars: [{color, shown, known}] top to bottom; marks: [{t, kind}]; gaps, unread: [[from, to]], what
+   * was not measured and what could not be read. */
+  show({from, to, bars, marks, gaps, unread}) {
+    Object.assign(this, {from, to, bars, marks, gaps, unread});
     this.#paint();
   }
 
   /** The charts' window and the moment. */
   move(t0, t1, t) {
-    Object.assign(this, {t0, t1});
+    Object.assign(this, {t0, t1, t});
     const width = this.box.clientWidth;
     const [x0, x1] = [Math.max(0, this.#x(t0)), Math.min(width, this.#x(t1))];
     this.pane.style.transform = `translateX(${x0}px)`;
@@ -54,12 +57,13 @@ export class Overview {
       else if (part === 'right') this.#set(from0, Math.max(from1 + by, from0 + 10));
       else this.#set(from0 + by, from1 + by);
     };
+    const ends = ['pointerup', 'pointercancel']; // a gesture that the browser takes over ends without an "up"
     const end = () => {
       window.removeEventListener('pointermove', move);
-      window.removeEventListener('pointerup', end);
+      ends.forEach((name) => window.removeEventListener(name, end));
     };
     window.addEventListener('pointermove', move);
-    window.addEventListener('pointerup', end);
+    ends.forEach((name) => window.addEventListener(name, end));
   }
 
   #partAt(x) {
@@ -83,9 +87,10 @@ export class Overview {
     g.scale(ratio, ratio);
     const row = (height - MARKS_PX - 4) / Math.max(1, this.bars.length);
     this.bars.forEach((bar, i) => this.#bar(g, bar, MARKS_PX + i * row, Math.max(2, Math.min(9, row - 2))));
+    this.#unread(g, ratio);
     this.#gaps(g);
     for (const mark of this.marks) this.#mark(g, mark);
-    if (this.t0 !== undefined) this.move(this.t0, this.t1, this.t0);
+    if (this.t0 !== undefined) this.move(this.t0, this.t1, this.t);
     this.facts.onPainted?.();
   }
 
@@ -118,6 +123,18 @@ export class Overview {
       const thick = kind === 3 ? height : 2;
       for (let x = x0; x < x0 + width; x += on + off) g.fillRect(x, from, Math.min(on, x0 + width - x), thick);
     }
+  }
+
+  /** Hours that could not be read are neither a bar nor nothing: hatched from top to foot. */
+  #unread(g, ratio) {
+    if (!this.unread.length) return;
+    g.save();
+    g.setTransform(1, 0, 0, 1, 0, 0); // the hatch is of device px
+    g.fillStyle = hatch(g, ratio);
+    for (const [from, to] of this.unread) {
+      g.fillRect(this.#x(from) * ratio, MARKS_PX * ratio, Math.max(2, this.#x(to) - this.#x(from)) * ratio, (this.box.clientHeight - MARKS_PX) * ratio);
+    }
+    g.restore();
   }
 
   #gaps(g) {

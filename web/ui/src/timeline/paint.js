@@ -1,11 +1,11 @@
-// How a stretch of the past is painted into a chart: measured solid, made dashed with its ribbon, quarantined dotted amber,
-// withheld hatched, missing left blank with a baseline; revised marked at the foot. Nothing is drawn across a hole.
+// How a stretch of the past is painted into a chart, with the lines of the room (strokes.js): measured solid, made dashed
+// with its ribbon, a distrusted reading as a dotted amber ghost behind the estimate, withheld hatched, missing left blank;
+// revised marked at the foot. Nothing is drawn across a hole.
+import {LINES, believed} from '../strokes.js';
 import {PROVENANCE, REVISED} from '../wire.js';
+import {HOLE, joins, piecesOf} from './pieces.js';
 
-const AMBER = '#ffb000';
-const HOLE = 0x0f; // a mark of web/data.py's thinned traces: no sample from here to the next one
 const KIND = 0x0f;
-const isMade = (byte) => [PROVENANCE.SYNTHESISED, PROVENANCE.PREDICTED].includes(byte & KIND);
 
 /** A diagonal hatch of this context's pixels. */
 export function hatch(ctx, ratio) {
@@ -22,46 +22,37 @@ export function hatch(ctx, ratio) {
   return ctx.createPattern(tile, 'repeat');
 }
 
-/** Whether samples i - 1 and i are neighbours: no hole is marked between them. */
-const joins = (s, i) => i > 0 && (s.provenance[i - 1] & KIND) !== HOLE;
-
 /** @param box {x(t), y(value), top, height (px), ratio} */
 export function paintTrace(ctx, s, box, color) {
-  const paths = {measured: new Path2D(), made: new Path2D(), quarantined: new Path2D()};
+  const paths = Object.fromEntries(Object.keys(LINES).map((kind) => [kind, new Path2D()]));
   const ribbon = new Path2D();
-  for (let i = 0; i < s.n; i += 1) addSample(s, i, box, paths, ribbon);
+  for (const piece of piecesOf(s)) {
+    addPiece(paths[piece.kind], s, piece, box);
+    if (!['measured', 'ghost'].includes(piece.kind) && Number.isFinite(piece.from)) quad(ribbon, s, piece.i, box);
+  }
   withheld(ctx, s, box);
   ctx.globalAlpha = 0.2;
   ctx.fillStyle = color;
   ctx.fill(ribbon);
+  for (const [kind, {dash, width, alpha, color: own}] of Object.entries(LINES)) { // the ghost first: it lies behind
+    ctx.globalAlpha = alpha;
+    stroke(ctx, paths[kind], own ?? color, width * box.ratio, (dash ?? []).map((part) => part * box.ratio));
+  }
   ctx.globalAlpha = 1;
-  stroke(ctx, paths.measured, color, 1.5 * box.ratio, []);
-  stroke(ctx, paths.made, color, 2.2 * box.ratio, [7 * box.ratio, 4 * box.ratio]);
-  stroke(ctx, paths.quarantined, AMBER, 2 * box.ratio, [2 * box.ratio, 4 * box.ratio]);
   revisedMarks(ctx, s, box);
 }
 
-function addSample(s, i, box, paths, ribbon) {
-  const byte = s.provenance[i];
-  if (!Number.isFinite(s.value[i])) return;
+function addPiece(path, s, {kind, i, from, to}, box) {
+  const y = kind === 'ghost' ? (value) => held(box, box.y(value)) : box.y;
   const x = box.x(s.t[i]);
-  const y = box.y(s.value[i]);
-  const before = joins(s, i) && Number.isFinite(s.value[i - 1]);
-  const style = styleOf(before ? s.provenance[i - 1] : byte, byte);
-  const path = paths[style];
-  if (!before) path.moveTo(x - box.ratio, y); // a sample alone is a dot
-  else if (paths.last !== style) path.moveTo(box.x(s.t[i - 1]), box.y(s.value[i - 1]));
-  path.lineTo(x, y); // one stroke as long as the style holds, or dashes would begin anew at every sample
-  paths.last = style;
-  if (isMade(byte) && before) quad(ribbon, s, i, box);
+  if (!Number.isFinite(from)) path.moveTo(x - box.ratio, y(to)); // a sample alone is a dot
+  else if (path.last !== i - 1) path.moveTo(box.x(s.t[i - 1]), y(from));
+  path.lineTo(x, y(to)); // one stroke as long as the style holds, or dashes would begin anew at every sample
+  path.last = i;
 }
 
-/** The style of the line between two samples: that of the less certain. */
-function styleOf(before, after) {
-  const kinds = [before & KIND, after & KIND];
-  if (kinds.includes(PROVENANCE.QUARANTINED)) return 'quarantined';
-  return kinds.every((kind) => kind === PROVENANCE.MEASURED) ? 'measured' : 'made';
-}
+/** However wild a distrusted reading is, it stays in sight. */
+const held = (box, y) => Math.max(box.top + 2 * box.ratio, Math.min(box.top + box.height - 2 * box.ratio, y));
 
 function quad(path, s, i, box) {
   const [x0, x1] = [box.x(s.t[i - 1]), box.x(s.t[i])];
@@ -121,9 +112,10 @@ export function paintLater(ctx, s, box) {
   const revision = new Path2D();
   for (let i = 0; i < s.n; i += 1) {
     const byte = s.provenance[i];
-    if (!(byte & REVISED) || !Number.isFinite(s.value[i])) continue;
+    const value = believed(s, i);
+    if (!(byte & REVISED) || !Number.isFinite(value)) continue;
     const path = (byte & KIND) === PROVENANCE.MEASURED ? truth : revision;
-    const [x, y] = [box.x(s.t[i]), box.y(s.value[i])];
+    const [x, y] = [box.x(s.t[i]), box.y(value)];
     if (!(joins(s, i) && s.provenance[i - 1] === byte)) path.moveTo(x - box.ratio, y);
     path.lineTo(x, y);
   }

@@ -20,7 +20,7 @@ export function marksBelow(canvas, row, strip) {
     if (mark.kind === 'withheld') {
       g.fillStyle = hatch;
       g.fillRect(x0, top, x1 - x0, height);
-      words(canvas, row.reason ? t('traces.withheld_why', {reason: row.reason}) : t('provenance.withheld'), x0, x1, mark, top + height / 2, '#eaf2f9', 11, ratio);
+      words(canvas, mark.reason ? t('traces.withheld_why', {reason: mark.reason}) : t('provenance.withheld'), x0, x1, mark, top + height / 2, '#eaf2f9', 11, ratio);
     } else if (mark.kind === 'missing') {
       lineAcross(g, x0, x1, top + height / 2, ratio);
       words(canvas, t('provenance.none'), x0, x1, mark, top + height / 2 - 9 * ratio, DIM, 10, ratio);

@@ -1,9 +1,10 @@
 // Drives the sweep of a room from its store: which rows there are and where, when to paint, and what stands still while
 // the picture is frozen. Frozen rows hold copies of their samples, so that neither time nor a revision changes them.
-import {channelName, t} from '../i18n.js';
+import {channelName} from '../i18n.js';
 import {Scale} from '../scale.js';
 import {SLOW_KEEP_S} from '../series.js';
 import {Sweep} from '../sweep.js';
+import {whyWithheld} from '../telling.js';
 import {lookOf} from '../view.js';
 import {marksOf} from '../marks.js';
 import {Gains} from './gains.js';
@@ -94,9 +95,9 @@ export class Monitor {
   #held() {
     const at = this.s.view.t;
     const copies = this.rows.map((row) => [row.id, {
-      series: row.series?.copy(at - SLOW_KEEP_S), scale: {low: row.scale.low, high: row.scale.high}, reason: row.reason,
+      series: row.series?.copy(at - SLOW_KEEP_S), scale: {low: row.scale.low, high: row.scale.high},
     }]);
-    return {t: at, rows: new Map(copies)};
+    return {t: at, rows: new Map(copies), events: this.s.events};
   }
 
   /** Take the rows' places from their elements. */
@@ -118,7 +119,7 @@ export class Monitor {
     return {
       id, info, label: channelName(id, info.label), look: lookOf(this.s.looks, id), period: info.period_s, kind: info.kind,
       band: isSlow(info) ? 'slow' : 'fast', stepped: info.kind === 'level' && info.period_s >= 1,
-      top: at.top - origin, height: at.height, padTop, padBottom, marks: [], reason: '', version: -1, range: {low: NaN, high: NaN},
+      top: at.top - origin, height: at.height, padTop, padBottom, marks: [], version: -1, told: null, range: {low: NaN, high: NaN},
     };
   }
 
@@ -142,7 +143,6 @@ export class Monitor {
     row.series = this.frozen ? held?.series : this.s.series.get(row.id);
     row.scale = (this.frozen ? held?.scale : this.s.scales.get(row.id)) ?? new Scale(row.kind, 0);
     if (!this.frozen && row.series && row.band === 'slow') row.series.keepS = SLOW_KEEP_S;
-    row.reason = this.frozen ? held?.reason ?? '' : reasonOf(this.s.events.find((e) => e.kind === 'withheld' && e.channel === row.id));
   }
 
   #rescale(row) {
@@ -153,24 +153,19 @@ export class Monitor {
   }
 
   #mark(row) {
-    if (!row.series || row.series.version === row.version || !Number.isFinite(this.t)) return false;
+    const {events} = this.frozen ?? this.s;
+    if (!row.series || !Number.isFinite(this.t) || (row.series.version === row.version && row.told === events)) return false;
     const before = signature(row.marks);
     const span = this.canvas.clientWidth / this.#pace(row.info).pxPerS;
     row.marks = marksOf(row.series, this.t - 2 * span, this.t + 1, row.period);
-    row.version = row.series.version;
+    for (const mark of row.marks) if (mark.kind === 'withheld') mark.reason = whyWithheld(events, row.id, mark);
+    Object.assign(row, {version: row.series.version, told: events});
     return signature(row.marks) !== before;
   }
 }
 
 const extent = (rows) => ({top: rows[0].top, height: rows.at(-1).top + rows.at(-1).height - rows[0].top});
-const signature = (marks) => marks.map((m) => `${m.kind}${m.from}${m.open ? '' : m.to}`).join();
-
-/** Why a value is withheld, in few words: the event's sentence without the channel's name and the consequence. */
-function reasonOf(event) {
-  if (!event) return '';
-  if (event.text.includes('too unsure')) return t('traces.too_unsure');
-  return event.text.replace(/^[^:]*:\s*/, '').split(/[;,]/)[0].slice(0, 48);
-}
+const signature = (marks) => marks.map((m) => `${m.kind}${m.from}${m.open ? '' : m.to}${m.reason ?? ''}`).join();
 
 function sessionOf() {
   try {

@@ -9,7 +9,7 @@ import {exactTime, trustText} from './probe.js';
 export function tooltip(row, sample, at) {
   const said = shown(sample, row.look);
   if (sample.provenance === 'none') return [exactTime(at), said.word, t('traces.no_sample'), ''];
-  if (sample.provenance === 'withheld') return [exactTime(sample.t), said.word, row.reason || t('traces.no_value'), ''];
+  if (sample.provenance === 'withheld') return [exactTime(sample.t), said.word, reasonAt(row, sample.t) || t('traces.no_value'), ''];
   const range = said.range && t(sample.provenance === 'quarantined' ? 'traces.estimate' : 'traces.range', {range: said.range});
   const revised = sample.revised ? ` · ${t('traces.revised')}` : '';
   return [
@@ -17,6 +17,8 @@ export function tooltip(row, sample, at) {
     t('traces.confidence', {percent: percent(sample.confidence)}),
   ];
 }
+
+const reasonAt = (row, at) => row.marks?.find((mark) => mark.kind === 'withheld' && mark.from <= at && at < mark.to)?.reason;
 
 /** Parts of the calipers' line, from `between` of probe.js. Nothing is compared across to where no honest value is. */
 export function caliperParts(row, found) {

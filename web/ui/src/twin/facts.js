@@ -15,9 +15,11 @@ export function factsOf(view) {
     .map(([key, word]) => ({
       key,
       provenance: word.illustrative ? 'illustrative' : word.provenance,
-      text: [[word.label, word.text].filter(Boolean).join(' '), word.provenanceText, word.effect].filter(Boolean).join(', '),
+      text: [word, ...(word.others ?? [])].map(sentence).join('; '),
     }));
 }
+
+const sentence = (word) => [[word.label, word.text].filter(Boolean).join(' '), word.provenanceText, word.effect].filter(Boolean).join(', ');
 
 export class Facts {
   /** Appends a visually hidden list and a polite status to `root`; `words` has the list's label, `facts`. */
@@ -35,9 +37,19 @@ export class Facts {
     this.known = new Map();
   }
 
-  /** Writes `view` if the last time is long enough ago. `now` in ms. */
+  /** Whether the last time is long enough ago. `now` in ms. */
+  due(now) {
+    return now - this.at >= EVERY_MS;
+  }
+
+  /** Another list stands for this one while it is hidden: nobody shall hear everything twice, or what is out of date. */
+  show(shown) {
+    this.node.hidden = !shown;
+  }
+
+  /** Writes `view` if it is due. */
   write(view, now) {
-    if (now - this.at < EVERY_MS) return;
+    if (!this.due(now)) return;
     const facts = factsOf(view);
     if (!facts.length && !this.known.size) return; // nothing yet: the first facts shall not wait
     this.at = now;

@@ -1,8 +1,9 @@
 // The patient's body in a dark room. `mountTwin` fills an element with it and asks the page, once a frame, what to show.
 //
 // The view is words: {provenance: 'measured'|'synthesised'|'predicted'|'quarantined'|'withheld'|'none', confidence 0..1,
-// label, text, provenanceText}. `regions` by region (regions.js) have color and activity 0..1 as well; `organs` {heart,
-// lungs} have rate per minute (null: stand still), illustrative (true: nothing measures it) and, where a breath's wave is
+// label, text, provenanceText}. `regions` by region (regions.js) have color and activity 0..1 as well, `own`, the provenance of
+// the channel whose text they give, and `others`, the words of the region's other channels: what is drawn is the least
+// trustworthy of them all; `organs` {heart, lungs} have rate per minute (null: stand still), illustrative (true: nothing measures it) and, where a breath's wave is
 // there, fill 0..1; `air` by channel has signal, value and effect, a sentence; `skin` {region, celsius}; `posture` {up:
 // the direction of "up" in the trunk's frame or null, moving}. Nothing here judges values; nothing here talks to a server
 // but for the avatar's file. The root's `data-state` says loading, live, lost (graphics being restored) or flat (no WebGL).
@@ -64,7 +65,7 @@ function enterFlat(root, options, hooks, say) {
 
 /** The room; the flat outline takes its place while the graphics context is lost, and where the avatar fails. */
 function enterRoom(root, can, options, hooks, say) {
-  let flat = null;
+  let [flat, failed] = [null, false];
   const stand = (state, text) => {
     say(state, text);
     room.hide(true);
@@ -76,6 +77,7 @@ function enterRoom(root, can, options, hooks, say) {
     ...hooks,
     lost: () => stand('lost', options.labels.lost),
     restored: () => {
+      if (failed) return; // there is no body to show
       flat?.dispose();
       flat = null;
       room.hide(false);
@@ -87,6 +89,7 @@ function enterRoom(root, can, options, hooks, say) {
     () => room.ready.then(() => room.lost || say('live')),
     (error) => {
       console.error('everbeat: the avatar could not be loaded, the flat outline is shown;', error);
+      failed = true;
       stand('flat', options.labels.flat);
       room.settle?.();
     },

@@ -91,7 +91,7 @@ export class Labels {
   makeCard(name) {
     const node = this.makeButton('eb-card', name);
     const entry = { node, ...this.makeLine() };
-    for (const part of ['name', 'value', 'word', 'bar']) entry[part] = this.make('span', `eb-${part}`, node);
+    for (const part of ['name', 'value', 'word', 'others', 'bar']) entry[part] = this.make('span', `eb-${part}`, node);
     entry.fill = this.make('i', '', entry.bar);
     const after = REGIONS.slice(REGIONS.indexOf(name) + 1).map((n) => this.cards.get(n)?.node).find(Boolean);
     this.list.insertBefore(node, after ?? [...this.notes.values()][0]?.node ?? null); // Tab goes in the order of REGIONS
@@ -127,27 +127,39 @@ export class Labels {
 
   writeCard(card, word, name, picked) {
     const kind = PROVENANCE[word.provenance] ? word.provenance : 'none';
-    const { ink } = PROVENANCE[kind];
+    const { ink } = PROVENANCE[word.own] ?? PROVENANCE[kind];
+    const others = (word.others ?? []).filter((other) => other.provenance !== 'measured');
     const grown = (card.value.textContent.split('\n').length !== String(word.text ?? '').split('\n').length) ||
-      card.node.dataset.provenance !== kind;
+      card.node.dataset.provenance !== kind || card.others.childElementCount !== others.length;
     setText(card.name, word.label ?? name);
     setText(card.value, kind === 'withheld' && !word.text ? '– –' : (word.text ?? ''));
     setText(card.word, word.provenanceText ?? '');
+    this.writeOthers(card.others, others);
     setStyle(card.node, '--ink', word.color ?? '#7fc4ea');
     setStyle(card.node, '--word', ink);
     setStyle(card.fill, 'transform', `scaleX(${unit(word.confidence).toFixed(2)})`);
     setData(card.node, 'provenance', kind);
     setAttribute(card.node, 'aria-pressed', String(picked === name));
-    const spoken = [card.name.textContent, card.value.textContent, card.word.textContent].filter(Boolean).join(', ');
+    const spoken = [card.name.textContent, card.value.textContent, card.word.textContent, ...[...card.others.children].map((line) => line.textContent)].filter(Boolean).join(', ');
     setAttribute(card.node, 'aria-label', spoken);
     return grown;
+  }
+
+  /** Those of a region's other channels that are not measured, a line each: they are why the region is drawn as it is. */
+  writeOthers(box, others) {
+    while (box.children.length > others.length) box.lastChild.remove();
+    while (box.children.length < others.length) this.make('span', 'eb-other', box);
+    others.forEach((other, i) => {
+      setText(box.children[i], [other.label, other.text, other.provenanceText].filter(Boolean).join(' '));
+      setStyle(box.children[i], '--word', PROVENANCE[other.provenance]?.ink ?? '');
+    });
   }
 
   /** An organ's rate and where it comes from; true where the card's height changed. */
   writeNote(note, word, name, picked) {
     const kind = word.illustrative || !PROVENANCE[word.provenance] ? 'illustrative' : word.provenance;
     const before = note.node.textContent.length;
-    setText(note.value, `${word.label ?? name} ${word.text ?? ''} `);
+    setText(note.value, `${[word.label ?? name, word.text].filter(Boolean).join(' ')} `);
     setText(note.word, word.provenanceText ?? '');
     setStyle(note.word, 'color', PROVENANCE[kind]?.ink ?? '');
     setData(note.node, 'provenance', kind);

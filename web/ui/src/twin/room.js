@@ -93,8 +93,11 @@ export class Room {
   // ------------------------------------------------------------------------------------------- one frame
 
   frame(now) {
-    const hidden = this.root.ownerDocument.hidden || this.offScreen || this.lost || this.hidden;
-    if (hidden) return;
+    if (this.root.ownerDocument.hidden || this.lost || this.hidden) return;
+    if (this.offScreen) { // scrolled away: nothing is drawn, but whoever reads the facts reads on
+      if (this.facts.due(now)) this.facts.write(this.hooks.getView(now), now);
+      return;
+    }
     if (!this.governor.due(now)) {
       this.keepWords(now);
       return;
@@ -248,11 +251,12 @@ export class Room {
     return this.camera.pose;
   }
 
-  /** Takes canvas and labels away, or brings them back. */
+  /** Takes canvas, labels and facts away, or brings them back. */
   hide(hidden) {
     this.hidden = hidden;
     this.canvas.style.visibility = hidden ? 'hidden' : '';
     this.labels.show(!hidden);
+    this.facts.show(!hidden);
   }
 
   dispose() {

@@ -21,6 +21,8 @@ const CSS = `
 .eb-card .eb-value { display: block; margin: 1px 0 3px; font-size: 18px; font-weight: 650; line-height: 1.15; color: var(--ink);
   white-space: pre-line; overflow-wrap: anywhere; }
 .eb-card .eb-word { display: block; font-size: 10px; font-weight: 650; letter-spacing: 0; white-space: nowrap; color: var(--word); }
+.eb-card .eb-other { display: block; margin-top: 2px; font-size: 10px; font-weight: 600; line-height: 1.25; color: var(--word); }
+.eb-narrow .eb-other { display: none; }
 .eb-card .eb-bar { display: none; height: 3px; margin-top: 4px; border-radius: 2px; background: rgba(160, 190, 215, .22); }
 .eb-card .eb-bar i { display: block; height: 100%; width: 100%; border-radius: 2px; background: var(--word); transform-origin: 0 50%; }
 .eb-card[data-provenance=synthesised] { border-style: dashed; border-color: rgba(255, 192, 107, .6); border-left-color: var(--ink); }
