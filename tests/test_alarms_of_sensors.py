@@ -145,3 +145,14 @@ def test_what_the_line_holds_up_for_a_moment_is_no_silence(bed: Bed) -> None:
         bed.tell(Tick(at(start + 3.5)))
         bed.tell(readings(start, {HR: [72.0] * 2, SPO2: [97.0] * 2, GSR: [4.0] * 8}))
     assert not bed.said("alarm-raised")
+
+
+def test_a_sensor_that_wavers_a_thousand_times_in_a_frame_is_told_once_and_every_reading_is_kept(bed: Bed) -> None:
+    times = at(20) + np.arange(4000, dtype=np.int64) * 1000
+    values = np.where(np.arange(4000) % 2, 72.0, 0.0)
+    made = bed.tell(Readings("dev", (ChannelReadings(HR, times, values),), int(times[-1]) // 1000))
+    assert len([e for e in made.events if e.kind == "quarantined"]) == 1
+    parts = [*made.samples, *made.revisions]
+    assert len(parts) < 100, "what it costs does not grow with how often it wavers"
+    marks = {int(t): int(p) & 0x7F for s in parts for t, p in zip(s.times_us, s.provenance, strict=True)}
+    assert [marks[int(t)] for t in times] == [0 if v else 3 for v in values]
