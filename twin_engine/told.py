@@ -21,6 +21,7 @@ SENTENCES: dict[str, str] = {
     "event.quality": "{label}: {reason}",
     "event.quality.recovered": "{label}: the signal is no longer bad",
     "event.drift": "{label}: the model fits this person less well; {reason}",
+    "event.fault": "a fault of the engine: some of this patient's samples can't be shown. The engine's log says why.",
     "event.refused": "Refused a message of {device} ({reason}): {detail}",
     "event.refused.forged": "Refused a forged message in the name of {device}: its seal does not match. "
     "No value was taken from it.",
