@@ -24,7 +24,7 @@ import cbor2
 VERSION = 1
 MAX_FRAME_BYTES = 64 * 1024  # Azure IoT Hub takes 256 KiB a message; a 2 s frame is a few KiB
 MAX_BLOCKS = 64
-MAX_READINGS = 20_000  # a block
+MAX_READINGS = 20_000  # a frame, all blocks together: four times what `device/source.py: pack` puts into one
 _MAX_COUNT = 2**53  # exact in float64 and in JavaScript
 
 
@@ -144,6 +144,8 @@ def decode(data: bytes) -> Frame:
         _need(_is_int(value) and 0 <= value < _MAX_COUNT, f"a {name} of 0 to 2^53", value)
     _need(_is_int(source) and source in set(Source), "a known source", source)
     _need(isinstance(blocks, list) and len(blocks) <= MAX_BLOCKS, f"at most {MAX_BLOCKS} blocks", type(blocks))
+    many = sum(len(b[4]) for b in blocks if isinstance(b, list) and len(b) == 5 and isinstance(b[4], list))
+    _need(many <= MAX_READINGS, f"at most {MAX_READINGS} readings in all", many)
     decoded = tuple(_block(b, device_time_ms) for b in blocks)
     return Frame(device_time_ms, uptime_ms, epoch, seq, Source(source), decoded)
 

@@ -54,6 +54,13 @@ class Bed:
         self.told: list[Message] = []
         self.now_s = 0.0
 
+    def copy(self) -> Bed:
+        """As it is now, to go on from: a story's beginning need be folded once only."""
+        made = Bed(self.generator)
+        made.twin, made.now_s = self.twin, self.now_s
+        made.events, made.samples, made.told = list(self.events), list(self.samples), list(self.told)
+        return made
+
     def tell(self, message: Message) -> Output:
         """Fold one message, and its second half."""
         self.told.append(message)

@@ -142,6 +142,35 @@ def test_a_device_speaks_for_one_patient_until_it_is_released(ward: Ward) -> Non
     assert (ward.card().device, ward.card("p-2").device) == ("", DEVICE)
 
 
+def test_to_assign_her_own_device_again_makes_no_new_key_and_forgets_nothing(ward: Ward) -> None:
+    ward.engine()
+    ward.connect_device()
+    ward.send(ward.frame(8))
+    ward.wait_for("stored", 8)
+    act(ward, "assign", device=DEVICE)
+    ward.wait_for("acts", 3)
+    assert len(told(ward, "assigned")) == 1
+    assert len(ward.store().recipients()) == 1
+    until(lambda: [e for e in ward.feed.recent(PATIENT, 60) if e.status], "a status")
+    status = [e.status for e in ward.feed.recent(PATIENT, 60) if e.status][-1]
+    assert status["devices"][DEVICE]["last_frame_s"] > 0, "the twin knows it as before"
+
+
+def test_an_engine_whose_store_holds_one_unreadable_card_and_snapshot_goes_on(ward: Ward) -> None:
+    stop = ward.engine()
+    admit(ward, "p-2")
+    ward.connect_device()
+    ward.wait_for("acts", 3)
+    stop.set()
+    ward.threads[-1].join(5)
+    ward.keeper.set(keys.patient("p-2"), b"spoilt" * 20)
+    ward.keeper.set(keys.state("s0", "p-2"), b"spoilt" * 20)
+    ward.engine()
+    ward.send(ward.frame(8))
+    ward.wait_for("stored", 8)
+    assert [card.id for card in ward.feed.patients()] == [PATIENT]
+
+
 def test_after_a_discharge_no_time_passes_and_the_history_stays_readable(ward: Ward) -> None:
     ward.engine()
     ward.connect_device()

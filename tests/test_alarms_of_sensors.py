@@ -6,17 +6,24 @@ import numpy as np
 import pytest
 
 from tests.alarm_kit import GSR, HR, NURSE, SPO2, Bed, at, readings
+from twin_engine import codec
 from twin_engine.messages import Assigned, ChannelReadings, Readings, Recorded, Refused, Released, Tick
 from twin_engine.model import Generator
 from twin_engine.registry import DEFAULT_LIMITS, Limits
+from twin_engine.twin import Twin
 
 
-@pytest.fixture
-def bed(generator: Generator) -> Bed:
+@pytest.fixture(scope="module")
+def calm(generator: Generator) -> Bed:
     made = Bed(generator)
     made.tell(Assigned("dev", "p1", at(0) // 1000))
     made.live(20)
     return made
+
+
+@pytest.fixture
+def bed(calm: Bed) -> Bed:
+    return calm.copy()
 
 
 def test_a_silent_sensor_of_a_watched_signal_is_an_alarm_of_medium_priority_and_goes_when_it_speaks(bed: Bed) -> None:
@@ -83,7 +90,7 @@ def test_a_loose_contact_is_one_alarm_that_does_not_flutter(bed: Bed) -> None:
 
 
 def test_a_distrusted_sensor_that_then_falls_silent_is_one_alarm_of_its_silence(bed: Bed) -> None:
-    bed.live(6, hr_bpm=0.0)
+    bed.live(4, hr_bpm=0.0)
     assert bed.only["kind"] == "distrusted"
     bed.live(20, hr_bpm=None)
     assert [a["kind"] for a in bed.alarms] == ["silent"]
@@ -145,3 +152,77 @@ def test_what_the_line_holds_up_for_a_moment_is_no_silence(bed: Bed) -> None:
         bed.tell(Tick(at(start + 3.5)))
         bed.tell(readings(start, {HR: [72.0] * 2, SPO2: [97.0] * 2, GSR: [4.0] * 8}))
     assert not bed.said("alarm-raised")
+
+
+def test_a_sensor_that_wavers_a_thousand_times_in_a_frame_is_told_once_and_every_reading_is_kept(bed: Bed) -> None:
+    times = at(20) + np.arange(4000, dtype=np.int64) * 1000
+    values = np.where(np.arange(4000) % 2, 72.0, 0.0)
+    made = bed.tell(Readings("dev", (ChannelReadings(HR, times, values),), int(times[-1]) // 1000))
+    assert len([e for e in made.events if e.kind == "quarantined"]) == 1
+    parts = [*made.samples, *made.revisions]
+    assert len(parts) < 100, "what it costs does not grow with how often it wavers"
+    marks = {int(t): int(p) & 0x7F for s in parts for t, p in zip(s.times_us, s.provenance, strict=True)}
+    assert [marks[int(t)] for t in times] == [0 if v else 3 for v in values]
+
+
+def test_a_device_that_never_speaks_after_it_was_assigned_is_an_alarm_until_it_does(generator: Generator) -> None:
+    bed = Bed(generator)
+    bed.tell(Assigned("dev", "p1", at(2) // 1000))
+    bed.wait(29)
+    assert bed.alarms == []
+    bed.twin = codec.load(Twin, codec.dump(bed.twin))
+    bed.wait(3)
+    assert (bed.only["kind"], bed.only["priority"]) == ("silent", 2)
+    assert bed.only["text"] == "dev has sent nothing since it was assigned. It measures nothing."
+    bed.act("ack", alarm="all")
+    bed.live(4)
+    assert bed.alarms == []
+    assert [e.text for e in bed.said("alarm-over")] == ["dev speaks now"]
+    bed.tell(Assigned("other", "p1", at(40) // 1000))
+    bed.live(40)
+    assert [a["facts"]["device"] for a in bed.alarms] == ["other"], "though the first one measures"
+    bed.tell(Released("other", at(76) // 1000))
+    assert bed.alarms == []
+
+
+def test_that_a_silent_device_speaks_again_is_said_only_if_it_does(bed: Bed) -> None:
+    bed.wait(10)
+    assert bed.only["facts"]["device"] == "dev"
+    bed.live(4, device="other")
+    assert bed.alarms == []
+    (over,) = bed.said("alarm-over")
+    assert over.facts["variant"] == "silent.replaced"
+    assert over.text.endswith("dev itself has not measured again")
+
+
+@pytest.mark.parametrize(("value", "limit"), [(0.0, "40"), (301.0, "150")])
+def test_an_impossible_reading_that_would_be_a_crisis_is_of_high_priority_after_the_delay(
+    bed: Bed, value: float, limit: str
+) -> None:
+    bed.live(4, hr_bpm=value)
+    assert [(a["kind"], a["priority"]) for a in bed.alarms] == [("distrusted", 2)]
+    bed.act("ack", alarm="all")
+    bed.live(2, hr_bpm=value)
+    assert (bed.only["kind"], bed.only["priority"], bed.only["acked_s"]) == ("distrusted", 3, None)
+    assert f"beyond the crisis limit {limit} /min" in bed.only["text"]
+    assert f"{value:g} /min, outside 20 to 300" in bed.only["text"]
+    bed.live(10)
+    assert bed.alarms == []
+
+
+def test_an_impossible_reading_of_what_nobody_watches_or_of_a_moment_stays_of_medium_priority(bed: Bed) -> None:
+    for _ in range(5):
+        bed.live(2, hr_bpm=0.0)
+        bed.live(2)
+    bed.tell(Recorded({HR: Limits(50, 120, 40, 150, 4.0, False)}, 1))
+    bed.live(10, hr_bpm=0.0)
+    assert [(a["kind"], a["priority"]) for a in bed.alarms] == [("distrusted", 2)]
+
+
+def test_a_distrusted_crisis_ends_no_alarm_of_a_limit(bed: Bed) -> None:
+    bed.live(6, hr_bpm=160.0)
+    bed.live(8, hr_bpm=0.0)
+    assert {(a["kind"], a["priority"], a["over_s"]) for a in bed.alarms} == {
+        ("limit-high", 3, None),
+        ("distrusted", 3, None),
+    }

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from device.downlink import Outcome
+from device.frame import Block, Frame, Source, encode, quantise
 from security.identity import wall_clock_ms
 from security.keys import MasterKey
 from tests.engine_kit import DEVICE, PATIENT, Ward
@@ -216,6 +217,52 @@ def test_a_record_that_trips_the_fold_stops_neither_the_shard_nor_the_clock(ward
     letter = ward.keeper.xrange(keys.dead("s0"))[0][1]
     assert letter[b"reason"] == b"fault"
     stop.set()
+
+
+def test_what_cannot_be_written_for_one_patient_is_told_left_out_and_stops_nobody(ward: Ward, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from twin_engine import pipeline
+
+    true_wires = pipeline.encode_wires
+
+    def wires(kind, clock_s, samples):  # type: ignore[no-untyped-def]
+        if any(6.66 in s.values for s in samples):
+            raise ArithmeticError("as a hostile frame might")
+        return true_wires(kind, clock_s, samples)
+
+    monkeypatch.setattr(pipeline, "encode_wires", wires)
+    ward.engine()
+    ward.connect_device()
+    ward.patients.admit(PatientCard("p-2", "X", 0, "B"), wall_clock_ms())
+    ward.send(ward.frame(8, value=6.66))
+    assert ward.wait_for("faults", 1)["stored"] == 8
+    cursor = ward.store().cursor().id
+    ward.send(ward.frame(8))
+    ward.wait_for("stored", 16)
+    assert ward.store().cursor().id > cursor
+    assert [e["severity"] for e in ward.events() if e["kind"] == "fault"] == ["alarm"]
+    assert ward.counts()["faults"] == 1
+    shown = [s for e in ward.feed.recent(PATIENT, 60) if e.frame for s in decode_wire(e.frame)[2]]
+    assert shown and not any(6.66 in s.values for s in shown)
+    assert any(e.status for e in ward.feed.recent("p-2", 60))
+
+
+def test_a_round_with_more_uneven_samples_than_a_message_holds_is_written_whole(ward: Ward, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from twin_engine import messages
+
+    monkeypatch.setattr(messages, "MAX_BLOCKS", 16)
+    ward.engine()
+    ward.connect_device()
+    now = wall_clock_ms()
+    steps = tuple((1, 20)[i % 2] for i in range(99))
+    block = Block("gsr_uS", now - sum(steps), 0, -4, quantise([4.0] * 100, -4), steps)
+    ward.send(ward.sealer.seal(encode(Frame(now, now, 1, ward.sealer.next_seq, Source.SENSOR, (block,)))))
+    ward.wait_for("stored", 100)
+    entries = [e for e in ward.feed.recent(PATIENT, 60) if e.frame or e.revision]
+    assert len(entries) > 1
+    blocks = [b for e in entries for wire in (e.frame, e.revision) if wire for b in decode_wire(wire)[2]]
+    measured = [t for b in blocks for t, p in zip(b.times_us, b.provenance, strict=True) if not p & 0x7F]
+    assert len({round(t / 1000) for t in measured}) == 100
+    assert not ward.counts().get("faults")
 
 
 def test_a_device_assigned_to_an_unknown_patient_is_refused_and_the_shard_goes_on(ward: Ward) -> None:

@@ -99,6 +99,7 @@ def spoilt(**changes: object) -> bytes:
         spoilt(b4=[float("nan")]),
         spoilt(b4=[2**60]),
         spoilt(b4=[0] * (MAX_READINGS + 1)),
+        spoilt(f6=[["gsr_uS", -MAX_READINGS, 1, 0, [0] * (MAX_READINGS // 2 + 1)]] * 2),
         spoilt(b1=0, b2=60_000_000),
         b"\xd8\x1c" * 3000,
     ],

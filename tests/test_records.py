@@ -71,6 +71,13 @@ def test_a_discharge_releases_every_device_and_says_so() -> None:
     assert [t.kind for t in turn.told] == ["released", "released", "discharged"]
 
 
+def test_to_assign_again_what_speaks_for_her_already_changes_nothing() -> None:
+    again = done("assign", device="dev-1")
+    assert (again.card, again.assigned, again.told) == (CARD, "", ())
+    second = done("assign", devices=("dev-1", "dev-2"), device="dev-2")
+    assert (second.card, second.assigned) == (CARD, "")
+
+
 def test_an_exchange_is_both_at_once() -> None:
     turn = done("exchange", old="dev-1", new="dev-2")
     assert (turn.released, turn.assigned, turn.card.device) == (("dev-1",), "dev-2", "dev-2")

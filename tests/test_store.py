@@ -9,10 +9,12 @@ import pytest
 
 from device.ingest import HubEvent
 from security.keys import MasterKey
+from twin_engine.registry import PatientCard
 from twin_engine.store import keys
 from twin_engine.store.connection import connect
 from twin_engine.store.errors import StoreDown
 from twin_engine.store.feed import Entry
+from twin_engine.store.patients import read_cards
 from twin_engine.store.raw import RawSink
 from twin_engine.store.server import RedisFiles, prepare, start
 from twin_engine.store.shard import Commit, ShardStore, TwinWrite
@@ -107,3 +109,53 @@ def test_an_entry_of_one_patient_does_not_open_with_another_ones_key(redis_serve
     assert read_entry(entry_id, fields, vault, "p-1") == Entry(entry_id.decode(), b"f", b"r", {"a": 1}, [{"b": 2}], 7)
     with pytest.raises(Rejected):
         read_entry(entry_id, fields, vault, "p-2")
+
+
+def test_what_was_made_of_who_left_long_ago_is_forgotten_and_nobody_elses(redis_server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    files, _ = redis_server
+    client = connect(files.login("engine"))
+    shard = ShardStore(client, Vault(client, MasterKey.load_or_create(tmp_path / "master.key")), "s0")
+    shard.create_key("p-1")
+    assert shard.acquire()
+    card = PatientCard("p-1", "X", 0, "B", discharged_ms=9)
+    shard.commit(Commit("1-0", 1, twins=[TwinWrite("p-1", b"f", b"", None, [], 7, b"s")], cards={"p-1": card}))
+    client.xadd(keys.twin("s0", "p-2"), {"b": b"another shard's"})
+    now_ms = int(time.time() * 1000)
+    shard.trim(now_ms, "1-0", "0-0")
+    assert client.xlen(keys.twin("s0", "p-1")) == 1, "six hours are kept"
+    shard.trim(now_ms + keys.HISTORY_MS + 5000, "1-0", "0-0")
+    assert client.xlen(keys.twin("s0", "p-1")) == 0
+    assert shard.snapshot("p-1") == b"s", "what was learnt of her stays"
+    assert client.xlen(keys.twin("s0", "p-2")) == 1
+
+
+def test_no_act_overtakes_a_record_that_was_written_before_it(redis_server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    files, _ = redis_server
+    client = connect(files.login("engine"))
+    shard = ShardStore(client, Vault(client, MasterKey.load_or_create(tmp_path / "master.key")), "s0")
+    for i in range(1, 1203):
+        client.xadd(keys.acts("s0") if i in (2, 1202) else keys.raw("s0"), {"b": b"x"}, id=f"{i}-0")
+    raw, acts, order = "0-0", "0-0", list[int]()
+    while found := shard.read(raw, acts, 1):
+        order += [read.order[0] for read in found]
+        raw = next((read.id for read in reversed(found) if not read.is_act), raw)
+        acts = next((read.id for read in reversed(found) if read.is_act), acts)
+    assert order == list(range(1, 1203))
+
+
+def test_one_card_that_nobody_can_read_hides_no_other(redis_server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    files, _ = redis_server
+    client = connect(files.login("engine"))
+    vault = Vault(client, MasterKey.load_or_create(tmp_path / "master.key"))
+    shard = ShardStore(client, vault, "s0")
+    assert shard.acquire()
+    everyone = ("p-1", "p-2", "p-3", "p-4")
+    for patient in everyone:
+        shard.create_key(patient)
+    shard.commit(Commit("1-0", 1, cards={patient: PatientCard(patient, "X", 0, "B") for patient in everyone}))
+    client.set(keys.patient("p-2"), b"spoilt in the store, or sealed by another version" * 3)
+    client.set(keys.data_key("p-3"), b"spoilt" * 12)
+    client.set(keys.patient("p-4"), vault.cipher("p-4").seal(b'{"id": "p-4", "shoe": 43}', b"card|p-4"))
+    fresh = Vault(client, vault.master)
+    assert list(ShardStore(client, fresh, "s0").cards()) == ["p-1"]
+    assert [card.id for card in read_cards(client, fresh)] == ["p-1"]

@@ -88,6 +88,25 @@ def test_need_follows_alarms_then_silence_then_confidence() -> None:
     assert needs == sorted(needs, reverse=True) and len(set(needs)) == len(needs)
 
 
+def test_who_is_not_measured_is_never_called_calm() -> None:
+    quiet = {"esp32-001": {"source": "sensor", "last_frame_s": 20.0, "unplugged": []}}
+    never = {"esp32-001": {"source": "", "last_frame_s": 0.0, "unplugged": []}}
+    silence = need(row(silent={"since": 5.0, "why": ""}))
+    acked = [alarm(3, acked_by="clinician")]
+    for said in (
+        status({}, devices=never),
+        status({}, devices={}),
+        status({"hr_bpm": channel()}, devices=quiet),
+        status({"hr_bpm": channel("none")}),
+        status({"room_temp_C": channel(region="room")}),
+        status({}, devices=never, alarms=acked),
+    ):
+        assert need(summary(CARD, said, None, Spark())) == silence, said
+    bare = PatientCard("p-2", "X", 0, "Bed 6")
+    assert need(summary(bare, status({}, devices={}), None, Spark())) == silence
+    assert need(row()) < silence
+
+
 def test_a_row_does_not_jump_while_its_confidence_wavers_at_a_categorys_edge() -> None:
     before = need(row(hr_bpm=channel("synthesised", 0.52)))
     wavering = [need(row(hr_bpm=channel("synthesised", c)), before) for c in (0.49, 0.51, 0.46, 0.53)]

@@ -10,7 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twin_engine.messages import REVISED, FrameKind, Provenance, Samples, decode_wire, encode_wire
+from twin_engine.messages import (
+    MAX_BLOCKS,
+    REVISED,
+    FrameKind,
+    Provenance,
+    Samples,
+    decode_wire,
+    encode_wire,
+    encode_wires,
+)
+from twin_engine.store.feed import Entry
+from web.history import History
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = """
@@ -87,3 +98,28 @@ def test_the_browser_refuses_a_message_that_is(name: str, spoil) -> None:  # typ
     answer = read_in_javascript(spoil(data))
     assert answer.returncode != 0
     assert b"RangeError" in answer.stderr, name
+
+
+def uneven(n: int) -> np.ndarray:
+    return T0_US + np.cumsum(np.where(np.arange(n) % 2, 1000, 20_000)).astype(np.int64)
+
+
+def test_more_uneven_samples_than_one_message_counts_become_several_and_none_is_lost() -> None:
+    sent = samples("gsr_uS", uneven(140_000), 5)
+    parts = encode_wires(FrameKind.LIVE, 1.0, [sent])
+    assert len(parts) == 2 and int.from_bytes(parts[0][2:4], "little") == MAX_BLOCKS
+    back = [block for part in parts for block in decode_wire(part)[2]]
+    assert sum(len(block) for block in back) == 140_000
+    with pytest.raises(ValueError, match="expected at most 65535"):
+        encode_wire(FrameKind.LIVE, 1.0, [sent])
+
+
+def test_a_snapshot_of_more_uneven_samples_than_a_message_holds_has_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    from twin_engine import messages
+
+    times, history = uneven(3000), History(60.0)
+    wire = encode_wire(FrameKind.LIVE, times[-1] / 1e6, [samples("gsr_uS", times, 6)])
+    history.add(Entry("1-0", wire, b"", None, [], 0))
+    monkeypatch.setattr(messages, "MAX_BLOCKS", 1000)
+    kept = np.concatenate([block.times_us for block in decode_wire(history.snapshot())[2]])
+    assert 0 < len(kept) < 3000 and abs(int(kept[-1]) - int(times[-1])) <= 1

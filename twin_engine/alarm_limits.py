@@ -2,9 +2,10 @@
 
 A limit is crossed when measured, trusted readings of the present lie beyond it on end for its delay, in event time; a
 channel that speaks more seldom than the delay needs one reading. Beyond the crisis limit for as long, the priority is
-high. It is over when readings lie inside for ``CLEAR_S`` on end. Between readings nothing happens: a sensor that falls
-silent ends no alarm, and a made value raises none. Distrusted readings count neither way; those of a bad signal count,
-because a deterioration must not be hidden, and the alarm says so.
+high. It is over when readings lie inside for ``CLEAR_S`` on end. "On end" is broken by a silence, and by distrusted
+readings between. Between readings nothing happens: a sensor that falls silent ends no alarm, and a made value raises
+none. Distrusted readings count neither way; those of a bad signal count, because a deterioration must not be hidden,
+and the alarm says so.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
+from twin_engine import gaps
 from twin_engine.alarms import HIGH, LIMIT_KINDS, MEDIUM, Alarm, Crossing, Desk, place
 from twin_engine.channel_state import ChannelState
 from twin_engine.messages import REVISED, Floats, Output, Provenance, Times
@@ -24,16 +27,36 @@ CLEAR_S = 2.0  # two readings of 1 Hz: one that dips inside for a moment ends no
 _NONE = Crossing()
 
 
-def cross(desk: Desk, before: Mapping[str, ChannelState], after: Mapping[str, ChannelState], made: Output) -> None:
-    """Judge the new readings of one live frame, channel by channel."""
+def cross(
+    desk: Desk, before: Mapping[str, ChannelState], after: Mapping[str, ChannelState], made: Output, interval_us: int
+) -> None:
+    """Judge the new readings of one live frame, channel by channel. `interval_us`: the usual time between frames."""
     for name, state in after.items():
         earlier = before.get(name)
         limits = desk.alarms.limits.get(state.row.signal.id)
         if limits is None or not limits.on or (earlier is not None and earlier.last_us == state.last_us):
             continue
         times_us, values = measured(made, name, -1 if earlier is None or earlier.last_us is None else earlier.last_us)
+        anew = _broken(earlier, state, made, times_us, interval_us)
         for kind in LIMIT_KINDS:
-            _side(desk, kind, state, limits, times_us, values)
+            _side(desk, kind, state, limits, times_us, values, anew)
+
+
+def _broken(
+    earlier: ChannelState | None, state: ChannelState, made: Output, times_us: Times, interval_us: int
+) -> npt.NDArray[np.bool_]:
+    """Before which of the readings at `times_us` (N,) the sensor was silent, or distrusted.
+
+    What lay between nobody knows, so nothing has lasted over it.
+    """
+    last_us = None if earlier is None else earlier.last_us
+    edges = np.concatenate(([times_us[0] if last_us is None else last_us], times_us)) if len(times_us) else times_us
+    silent = np.diff(edges) > gaps.silence_limit_us(state.period_us, interval_us)
+    parts = [s for s in (*made.samples, *made.revisions) if s.channel == state.id]
+    doubted = [s.times_us[(s.provenance & ~np.uint8(REVISED)) == Provenance.QUARANTINED] for s in parts]
+    before = [] if earlier is None else [earlier.doubted_us]
+    doubts = np.sort(np.concatenate([*before, *doubted])) if before or doubted else np.empty(0, np.int64)
+    return np.asarray(silent | (np.diff(np.searchsorted(doubts, edges)) > 0))
 
 
 def measured(made: Output, channel: str, after_us: int) -> tuple[Times, Floats]:
@@ -81,8 +104,11 @@ def _bounds(kind: str, limits: Limits) -> tuple[float | None, float | None]:
     return (limits.high, limits.crisis_high) if kind == "limit-high" else (limits.low, limits.crisis_low)
 
 
-def _side(desk: Desk, kind: str, state: ChannelState, limits: Limits, times_us: Times, values: Floats) -> None:
-    """One side of one channel: reading by reading, but only where something happens."""
+def _side(
+    desk: Desk, kind: str, state: ChannelState, limits: Limits, times_us: Times, values: Floats,
+    anew: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """One side of one channel: reading by reading, but only where something happens. `anew`: see :func:`_broken`."""
     limit, crisis = _bounds(kind, limits)
     where = place(kind, state.id)
     crossing, standing = desk.alarms.crossings.get(where, _NONE), desk.standing(where)
@@ -91,13 +117,15 @@ def _side(desk: Desk, kind: str, state: ChannelState, limits: Limits, times_us: 
     if not beyond.any() and crossing == _NONE and standing is None:
         return
     for i, time_us in enumerate(times_us.tolist()):
+        crossing = _NONE if anew[i] else crossing
         if beyond[i]:
             crossing = Crossing(
                 time_us if crossing.beyond_us is None else crossing.beyond_us,
                 (time_us if crossing.crisis_us is None else crossing.crisis_us) if critical[i] else None,
             )
             priority = _priority(crossing, time_us, limits.delay_s, state.period_us)
-            broken = crisis if crisis is not None and (priority == HIGH or limit is None) else limit
+            worst = HIGH in (priority, standing.priority if standing else 0)
+            broken = crisis if limit is None or (worst and critical[i]) else limit  # that which this value is beyond
             standing = _raised(desk, kind, state, standing, priority, time_us, float(values[i]), broken)
         elif standing is None:
             crossing = _NONE
@@ -134,7 +162,6 @@ def _raised(
 ) -> Alarm | None:  # fmt: skip
     """The alarm that stands after a reading beyond the limit: none yet, a new one, a worse one, or the same."""
     if standing is not None and priority <= standing.priority:
-        limit = standing.limit if standing.priority > priority else limit
         same = replace(standing, value=value, limit=limit, facts=_facts(state, value, limit))
         desk.put(same)
         return same

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from device.signals import Kind
-from twin_engine.alarms import LIMIT_KINDS, LOW, MEDIUM, Alarm, Desk, place
-from twin_engine.channel_state import ChannelState
+from twin_engine.alarms import HIGH, LIMIT_KINDS, LOW, MEDIUM, Alarm, Desk, place
+from twin_engine.channel_state import ChannelState, Shown
 from twin_engine.devices import DeviceState, Owner
 from twin_engine.messages import Provenance, Refused
+from twin_engine.registry import Limits
 from twin_engine.told import number
 
 _DELAYS_S = {  # kind: (before it is raised, before it is over)
@@ -40,6 +41,14 @@ class _Condition:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """Of a technical alarm: the device of its channel, and the variant of the sentence; "" for the usual one."""
+
+    device: str
+    variant: str = ""
+
+
 def look(
     desk: Desk, channels: Mapping[str, ChannelState], owners: Mapping[str, Owner], devices: Mapping[str, DeviceState]
 ) -> None:
@@ -54,7 +63,7 @@ def look(
     offsets = {where: alarms.offsets_us.get(where, now_us) for where in technical if where not in found}
     desk.change(onsets_us=onsets, offsets_us=offsets)
     for where in offsets:
-        _fade(desk, technical[where], now_us - offsets[where], found, owners)
+        _fade(desk, technical[where], now_us - offsets[where], found, _ending(technical[where], channels, owners))
     for where, condition in found.items():
         if where in technical:
             _go_on(desk, technical[where], condition)
@@ -62,14 +71,28 @@ def look(
             _raise(desk, condition)
 
 
-def _fade(desk: Desk, alarm: Alarm, gone_us: int, found: Mapping[str, _Condition], owners: Mapping[str, Owner]) -> None:
+def _fade(desk: Desk, alarm: Alarm, gone_us: int, found: Mapping[str, _Condition], ending: _Ending) -> None:
     """An alarm whose condition does not hold: over after its time, or replaced by silence, which tells itself."""
-    owner = owners.get(alarm.channel)
-    silences = {place("silent", alarm.channel), place("silent", "", owner.device)} if owner else set[str]()
+    silences = {place("silent", alarm.channel), place("silent", "", ending.device)} if ending.device else set[str]()
     if silences & found.keys():
         desk.remove(alarm)
     elif gone_us >= _DELAYS_S[alarm.kind][1] * 1e6:
-        desk.end(alarm, desk.now_us)
+        desk.end(alarm, desk.now_us, ending.variant)
+
+
+def _ending(alarm: Alarm, channels: Mapping[str, ChannelState], owners: Mapping[str, Owner]) -> _Ending:
+    """Whose the alarm's channel is, and how its end is told where that is not by its kind.
+
+    That a silent device speaks again is said only where it measures something: if another device has taken its
+    channels over meanwhile, it may be as silent as before.
+    """
+    if not alarm.device:
+        owner = owners.get(alarm.channel)
+        return _Ending(owner.device if owner else "")
+    if alarm.facts.get("variant") == "never":
+        return _Ending("", "silent.never")
+    own = [channels[name] for name, owner in owners.items() if owner.device == alarm.device]
+    return _Ending("", "" if any(not state.announced for state in own) else "silent.replaced")
 
 
 def release(desk: Desk, device: str, channels: list[str]) -> None:
@@ -102,14 +125,14 @@ def refuse(desk: Desk, message: Refused) -> None:
 def _conditions(
     desk: Desk, channels: Mapping[str, ChannelState], owners: Mapping[str, Owner], devices: Mapping[str, DeviceState]
 ) -> list[_Condition]:
-    found = list[_Condition]()
+    found = [_never_spoke(device) for device in devices.values() if device.never_spoke(desk.now_us)]
     quiet = dict[str, list[ChannelState]]()  # device -> its channels whose gap was told
     count = dict[str, int]()
     for name, owner in owners.items():
         state = channels[name]
         count[owner.device] = count.get(owner.device, 0) + 1
         if state.shown is not None and state.shown.provenance == Provenance.QUARANTINED:
-            found.append(_distrusted(state, state.shown.value))
+            found.append(_distrusted(state, state.shown, desk.alarms.limits.get(state.row.signal.id)))
         elif state.announced:
             quiet.setdefault(owner.device, []).append(state)
         elif state.quality.verdict == "bad":
@@ -145,10 +168,31 @@ def _kind_of_silence(states: list[ChannelState]) -> str:
     return "withheld" if withheld else "silent"
 
 
-def _distrusted(state: ChannelState, value: float) -> _Condition:
+def _never_spoke(device: DeviceState) -> _Condition:
+    facts = {"device": device.id, "variant": "never"}
+    return _Condition("silent", MEDIUM, device=device.id, facts=facts)
+
+
+def _distrusted(state: ChannelState, shown: Shown, limits: Limits | None) -> _Condition:
+    """Of high priority where the patient would be in danger if it were true: no pulse looks like no sensor."""
     signal = state.row.signal
-    bounds = {"low": number(signal.low), "high": number(signal.high)}
-    return _of(state, "distrusted", MEDIUM, {"value": number(value), "unit": signal.unit, **bounds})
+    facts = {"value": number(shown.value), "unit": signal.unit, "low": number(signal.low), "high": number(signal.high)}
+    crisis = _crisis(limits, shown.value)
+    if limits is None or crisis is None:
+        return _of(state, "distrusted", MEDIUM, facts)
+    lasted_us, delay_us = shown.time_us - shown.since_us, limits.delay_s * 1e6
+    if lasted_us < delay_us and state.period_us <= delay_us:
+        return _of(state, "distrusted", MEDIUM, facts)
+    return _of(state, "distrusted", HIGH, facts | {"variant": "crisis", "limit": number(crisis)})
+
+
+def _crisis(limits: Limits | None, value: float) -> float | None:
+    """The crisis limit beyond which a value lies, of a signal that is watched."""
+    if limits is None or not limits.on:
+        return None
+    if limits.crisis_low is not None and value < limits.crisis_low:
+        return limits.crisis_low
+    return limits.crisis_high if limits.crisis_high is not None and value > limits.crisis_high else None
 
 
 def _of(state: ChannelState, kind: str, priority: int, facts: dict[str, str]) -> _Condition:

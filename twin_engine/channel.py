@@ -25,6 +25,8 @@ from twin_engine.silence import announce, current_plan, open_gap, overdue, reach
 from twin_engine.synthesise import population_of
 from twin_engine.told import number
 
+MAX_TURNS = 32  # how often a channel may go from trusted to doubtful in one frame before its readings are sorted
+
 
 def take(
     state: ChannelState, times_us: Times, values: Floats, near: Surroundings, live: bool
@@ -36,11 +38,25 @@ def take(
     if len(times_us):
         state, window = _scored(state, times_us, values)
         doubtful = PLAUSIBLE.judge(window).suspect
-        for start, end in _runs(doubtful):
-            run = slice(start, end)
-            step = _distrust if doubtful[start] else _trust
-            state = step(state, times_us[run], values[run], near, live, made)
+        for turn in _turns(doubtful):
+            step = _distrust if doubtful[turn[0]] else _trust
+            state = step(state, times_us[turn], values[turn], near, live, made)
     return state, made.output()
+
+
+def _turns(doubtful: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.int64]]:
+    """Which readings of a frame are taken together, in order: each run of trusted or of doubtful ones.
+
+    A sensor that changes its mind more than MAX_TURNS times in one frame costs no more than that: of the rest its
+    trusted readings come first, then the doubtful ones among them, then those after.
+    """
+    runs = [np.arange(start, end) for start, end in _runs(doubtful)]
+    if len(runs) <= MAX_TURNS:
+        return runs
+    rest = np.concatenate(runs[MAX_TURNS:])
+    trusted, doubted = rest[~doubtful[rest]], rest[doubtful[rest]]
+    split = np.searchsorted(doubted, trusted[-1]) if len(trusted) else 0
+    return [*runs[:MAX_TURNS], *(part for part in (trusted, doubted[:split], doubted[split:]) if len(part))]
 
 
 def _scored(state: ChannelState, times_us: Times, values: Floats) -> tuple[ChannelState, Judged]:
@@ -147,7 +163,8 @@ def _distrust(
     if not live or late.all():
         made.revise(doubtful)
         return state
-    if state.shown is None or state.shown.provenance != Provenance.QUARANTINED:
+    first = state.shown is None or state.shown.provenance != Provenance.QUARANTINED
+    if first and not any(event.kind == "quarantined" for event in made.events):  # once a frame, however it wavers
         signal = state.row.signal
         facts = {"value": values[0], "low": signal.low, "high": signal.high}
         said = {name: number(float(value)) for name, value in facts.items()}

@@ -19,6 +19,7 @@ from twin_engine.messages import ChannelReadings, CommandResult, Event, Readings
 from twin_engine.told import told
 
 DEFAULT_FRAME_INTERVAL_US = 2_000_000
+FIRST_FRAME_S = 30.0  # after its assignment: time for a key, a session and a few frames of two seconds
 _RECENT = 5  # frames over which the beat and the delay are learnt
 HEALTHY_DELAY_MS = 500
 _FRAME_INTERVAL_RANGE_MS = (20, 60_000)
@@ -31,11 +32,12 @@ class DeviceState:
 
     id: str = ""
     source: str = ""  # sensor, recording, simulated
-    last_frame_ms: int = 0
+    last_frame_ms: int = 0  # 0: it has not spoken since it was assigned
     intervals_ms: tuple[int, ...] = ()
     delays_ms: tuple[int, ...] = ()  # of recent frames: engine's clock minus device's, when they came
     unplugged: tuple[str, ...] = ()  # channels the device confirmed as unplugged
     left_out: tuple[str, ...] = ()  # channels it sends that are another device's
+    assigned_ms: int = 0
 
     @property
     def behind_us(self) -> int:
@@ -49,6 +51,10 @@ class DeviceState:
         if not self.intervals_ms:
             return DEFAULT_FRAME_INTERVAL_US
         return sorted(self.intervals_ms)[len(self.intervals_ms) // 2] * 1000
+
+    def never_spoke(self, now_us: int) -> bool:
+        """Whether it was assigned a while ago and has sent nothing that tells of the present."""
+        return self.last_frame_ms == 0 and now_us - self.assigned_ms * 1000 >= FIRST_FRAME_S * 1e6
 
     def is_overdue(self, now_us: int) -> bool:
         """Whether its next frame should have come: the line, or the device itself, is silent."""

@@ -182,6 +182,7 @@ class FrameKind(IntEnum):
 
 WIRE_VERSION = 1
 _HEAD = struct.Struct("<BBHd")  # kind, version, number of blocks, engine clock (Unix s)
+MAX_BLOCKS = 0xFFFF  # of one message; the head counts them in 16 bits
 _BLOCK = struct.Struct("<dfI")  # time of the first sample (Unix s), period (s), number of samples
 SAMPLE = np.dtype(
     [("value", "<f4"), ("lower", "<f4"), ("upper", "<f4"), ("confidence", "u1"), ("provenance", "u1")]
@@ -209,9 +210,21 @@ class Packed:
 
 
 def encode_wire(kind: FrameKind, clock_s: float, samples: Iterable[Samples]) -> bytes:
-    """One binary message for a browser. Samples at uneven times become several blocks."""
+    """One binary message for a browser. Samples at uneven times become several blocks.
+
+    Raises ValueError where they are more than one message holds; :func:`encode_wires` makes several.
+    """
+    parts = encode_wires(kind, clock_s, samples)
+    if len(parts) > 1:
+        raise ValueError(f"expected at most {MAX_BLOCKS} runs of even samples, got more; the message was not made")
+    return parts[0]
+
+
+def encode_wires(kind: FrameKind, clock_s: float, samples: Iterable[Samples]) -> list[bytes]:
+    """The same as as many messages as it takes, one at least: each holds MAX_BLOCKS, and no sample is left out."""
     blocks = [block for s in samples for block in _wire_blocks(s)]
-    return _HEAD.pack(kind, WIRE_VERSION, len(blocks), clock_s) + b"".join(blocks)
+    parts = [blocks[at : at + MAX_BLOCKS] for at in range(0, len(blocks), MAX_BLOCKS)] or [[]]
+    return [_HEAD.pack(kind, WIRE_VERSION, len(part), clock_s) + b"".join(part) for part in parts]
 
 
 def decode_wire(data: bytes) -> tuple[FrameKind, float, list[Samples]]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import zlib
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 from device.frame import FrameError
@@ -36,7 +38,7 @@ from twin_engine.messages import (
     Refused,
     Released,
     Tick,
-    encode_wire,
+    encode_wires,
 )
 from twin_engine.pace import Pace
 from twin_engine.prove import Gate, Proven, is_live
@@ -49,6 +51,7 @@ from twin_engine.store.errors import NotOwner, StoreDown, StoreError
 from twin_engine.store.raw import RawAnswer, RawEvent, RawRecord
 from twin_engine.store.shard import Commit, DeadLetter, Order, Read, ShardStore, TwinWrite
 from twin_engine.synthesise import Forecaster
+from twin_engine.told import told
 from twin_engine.twin import TICKS_US, Twin, fold
 
 log = logging.getLogger(__name__)
@@ -92,6 +95,7 @@ class Engine:
         self._clock_ms, self._steady_s = clock_ms, steady_s
         self._twins: dict[str, Twin] = {}
         self._due_ms: dict[str, int] = {}
+        self._faulty = set[str]()  # patients whose last round could not be written
         self._pace = Pace(TICK_MS / 1e3, steady_s())
 
     def run(self, stop: threading.Event) -> None:
@@ -124,12 +128,12 @@ class Engine:
 
     def _stored_twin(self, patient: str) -> Twin:
         """As it was put to rest. One that another version wrote starts anew: it learns again, nothing is invented."""
-        snapshot = self._store.snapshot(patient)
-        if snapshot is not None:
-            try:
+        try:
+            snapshot = self._store.snapshot(patient)
+            if snapshot is not None:
                 return codec.load(Twin, snapshot)
-            except ValueError as error:
-                log.warning("twin of %s starts anew: %s", patient, error)
+        except (ValueError, Rejected, zlib.error) as error:
+            log.warning("twin of %s starts anew: %s", patient, error)
         return self._new_twin(patient)
 
     def _new_twin(self, patient: str) -> Twin:
@@ -207,27 +211,40 @@ class Engine:
             receipt = session.opener.make_receipt(session.seen.upto, session.seen.extra, now_ms)
             work.orders.append(Order(session.opener.device, "receipt", session.opener.sid.hex(), receipt))
         patients = set(stories) | (self._told_of() if beat else set())
-        work.twins = [self._write(patient, stories.get(patient), now_ms) for patient in sorted(patients)]
+        work.twins = [w for patient in sorted(patients) for w in self._written(patient, stories.get(patient), now_ms)]
         work.counts = dict(self._counts)
         self._store.commit(work)
 
-    def _write(self, patient: str, story: _Story | None, now_ms: int) -> TwinWrite:
-        """What goes to the browser and to rest for one patient."""
+    def _written(self, patient: str, story: _Story | None, now_ms: int) -> list[TwinWrite]:
+        """What one patient's round comes to. A fault leaves out her samples and is told; the others go on."""
+        try:
+            writes = self._write(patient, story, now_ms)
+        except Exception:
+            log.exception("what was made for %s can't be written: a fault; it is left out, the others go on", patient)
+            self._count("faults", 1)
+            lines = [event for made in (story.samples if story else []) for event in made.events]
+            if patient not in self._faulty:  # one that lasts is told once, and not every second
+                lines.append(told(now_ms, "fault", "alarm"))
+            self._faulty.add(patient)
+            return [TwinWrite(patient, b"", b"", None, [_event_json(line) for line in lines], 0, None)]
+        self._faulty.discard(patient)
+        return writes
+
+    def _write(self, patient: str, story: _Story | None, now_ms: int) -> list[TwinWrite]:
+        """What goes to the browser and to rest for one patient: one entry, or more where the wire needs more."""
         twin = self._twins[patient]
         outputs = story.samples if story else []
         samples = [s for made in outputs for s in made.samples]
         revisions = [s for made in outputs for s in made.revisions]
         events = [_event_json(e) for made in outputs for e in made.events]
         facts = status(twin) | {"t": now_ms / 1e3, "counters": dict(self._counts)}
-        return TwinWrite(
-            patient,
-            encode_wire(FrameKind.LIVE, now_ms / 1e3, samples) if samples else b"",
-            encode_wire(FrameKind.REVISION, now_ms / 1e3, revisions) if revisions else b"",
-            facts,
-            events,
-            story.frame_ms if story else 0,
-            codec.dump(twin) if story and story.changed else None,
-        )
+        frame_ms = story.frame_ms if story else 0
+        snapshot = codec.dump(twin) if story and story.changed else None
+        live = encode_wires(FrameKind.LIVE, now_ms / 1e3, samples) if samples else [b""]
+        revised = encode_wires(FrameKind.REVISION, now_ms / 1e3, revisions) if revisions else [b""]
+        *first, (frame, revision) = zip_longest(live, revised, fillvalue=b"")
+        writes = [TwinWrite(patient, one, other, None, [], frame_ms, None) for one, other in first]
+        return [*writes, TwinWrite(patient, frame, revision, facts, events, frame_ms, snapshot)]
 
     # ---------------------------------------------------------------------------------------- into the fold
 
@@ -268,9 +285,9 @@ class Engine:
             work.dead.append(DeadLetter(read.id, "", reason, str(error), read.fields.get(b"b", b"")))
             log.warning("refused an act on %s (%s): %s", about or "nobody known", reason, error)
             if act is not None and about in self._twins:
-                told = {"act": act.kind[:_MAX_KIND], "reason": reason}
+                said = {"act": act.kind[:_MAX_KIND], "reason": reason}
                 text = f"not carried out: {act.kind[:_MAX_KIND]} ({error})"
-                event = Event(self._clock_ms(), "act-refused", "warning", text, who=act.who, facts=told)
+                event = Event(self._clock_ms(), "act-refused", "warning", text, who=act.who, facts=said)
                 self._add(about, Output(events=(event,)), stories)
 
     def _tell_act(self, act: Act, turn: Turn, work: Commit, stories: dict[str, _Story]) -> None:

@@ -165,9 +165,12 @@ def _discharge(act: Act, card: PatientCard, devices: tuple[str, ...]) -> Turn:
     return Turn(gone, devices, "", (*_left(*devices), told))
 
 
-def _assign(act: Act, card: PatientCard, _devices: tuple[str, ...]) -> Turn:
+def _assign(act: Act, card: PatientCard, devices: tuple[str, ...]) -> Turn:
+    """To assign again what speaks for her already changes nothing: its key and its past stay."""
     only(act.body, ("device",))
     device = _device(act.body, "device")
+    if device in devices:
+        return Turn(card)
     return Turn(replace(card, device=device), (), device, _came(device))
 
 

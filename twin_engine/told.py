@@ -21,6 +21,7 @@ SENTENCES: dict[str, str] = {
     "event.quality": "{label}: {reason}",
     "event.quality.recovered": "{label}: the signal is no longer bad",
     "event.drift": "{label}: the model fits this person less well; {reason}",
+    "event.fault": "a fault of the engine: some of this patient's samples can't be shown. The engine's log says why.",
     "event.refused": "Refused a message of {device} ({reason}): {detail}",
     "event.refused.forged": "Refused a forged message in the name of {device}: its seal does not match. "
     "No value was taken from it.",
@@ -38,9 +39,12 @@ SENTENCES: dict[str, str] = {
     "event.alarm-raised.limit-low.bad": "{label} low: {value} {unit}, limit {limit} {unit}; bad signal: {quality}",
     "event.alarm-raised.silent": "{label}: sensor silent",
     "event.alarm-raised.silent.device": "{device} is silent: none of its sensors speaks",
+    "event.alarm-raised.silent.never": "{device} has sent nothing since it was assigned",
     "event.alarm-raised.withheld": "{label}: sensor silent, no honest value",
     "event.alarm-raised.withheld.device": "{device} is silent: none of its sensors speaks, no honest value",
     "event.alarm-raised.distrusted": "{label}: readings distrusted, {value} {unit} is outside {low} to {high}",
+    "event.alarm-raised.distrusted.crisis": "{label}: readings distrusted and beyond the crisis limit {limit} {unit}: "
+    "{value} {unit} is outside {low} to {high}",
     "event.alarm-raised.bad-signal": "{label}: bad signal, {quality}",
     "event.alarm-raised.refused": "a message of {device} was refused ({reason})",
     "event.alarm-over.limit-high": "{label} measured within its limits again: {now} {unit}",
@@ -53,6 +57,9 @@ SENTENCES: dict[str, str] = {
     "event.alarm-over.released": "{label}: {device} no longer speaks for this patient; nobody watches its limits now",
     "event.alarm-over.silent": "{label}: measured again",
     "event.alarm-over.silent.device": "{device} speaks again",
+    "event.alarm-over.silent.never": "{device} speaks now",
+    "event.alarm-over.silent.replaced": "what {device} measured is measured by another device now; "
+    "{device} itself has not measured again",
     "event.alarm-over.distrusted": "{label}: readings trusted again",
     "event.alarm-over.bad-signal": "{label}: signal no longer bad",
     "event.alarm-acknowledged.limit-high": "{who} acknowledged: {label} high",
@@ -79,10 +86,14 @@ SENTENCES: dict[str, str] = {
     "alarm.limit-low.over": "{label} was low: {value} {unit}, limit {limit} {unit}",
     "alarm.silent": "{label}: sensor silent. The shown value is synthesised.",
     "alarm.silent.device": "{device} is silent: none of its sensors speaks. Shown values are synthesised.",
+    "alarm.silent.never": "{device} has sent nothing since it was assigned. It measures nothing.",
     "alarm.withheld": "{label}: sensor silent. No honest value: withheld.",
     "alarm.withheld.device": "{device} is silent: none of its sensors speaks. No honest values: withheld.",
     "alarm.distrusted": "{label}: readings distrusted, {value} {unit} is outside {low} to {high}. "
     "The raw value is shown in amber.",
+    "alarm.distrusted.crisis": "{label}: readings distrusted, and beyond the crisis limit {limit} {unit} if true: "
+    "{value} {unit}, outside {low} to {high}. "
+    "Look at the patient first. The raw value is shown in amber.",
     "alarm.bad-signal": "{label}: bad signal, {quality}",
     "alarm.refused": "A message of {device} was refused ({reason}). No value was taken from it.",
     "alarm.refused.many": "{count} messages were refused, the last of {device} ({reason}). "

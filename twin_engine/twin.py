@@ -105,7 +105,7 @@ def _folded(twin: Twin, message: Message, forecaster: Forecaster) -> tuple[Twin,
         case CommandResult():
             return _command(twin, message)
         case Assigned():
-            devices = {**twin.devices, message.device: DeviceState(id=message.device)}
+            devices = {**twin.devices, message.device: DeviceState(id=message.device, assigned_ms=message.t_ms)}
             released = tuple(device for device in twin.released if device != message.device)
             event = told(message.t_ms, "assigned", "info", device=message.device)
             return replace(twin, devices=devices, released=released), Output(events=(event,))
@@ -123,7 +123,8 @@ def _alarmed(before: Twin, after: Twin, message: Message, made: Output) -> tuple
     desk = Desk(before.alarms, now_us)
     match message:
         case Readings() if message.live and message.device not in after.released:
-            alarm_limits.cross(desk, before.channels, after.channels, made)
+            interval_us = after.devices[message.device].frame_interval_us
+            alarm_limits.cross(desk, before.channels, after.channels, made, interval_us)
         case Tick():
             alarm_sensors.look(desk, after.channels, after.owners, after.devices)
             desk.pass_time()

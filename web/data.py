@@ -17,7 +17,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from twin_engine.messages import FrameKind, encode_wire
+from twin_engine.messages import FrameKind, encode_wires
 from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Feed, Past, View
 from twin_engine.store.thin import COARSE_US, thin
@@ -78,8 +78,10 @@ def _history(feed: Feed, a: Asked) -> Response:
     samples = [
         thin(s, size if len(s) > a.points else 1, marked=coarse) if a.points else s for s in past.samples.values()
     ]  # what is drawn has its holes marked; what is read number by number is given as it is
-    body = encode_wire(FrameKind.SNAPSHOT, time.time(), [s.samples() for s in samples])
-    return Response(body, mimetype="application/octet-stream")
+    bodies = encode_wires(FrameKind.SNAPSHOT, time.time(), [s.samples() for s in samples])
+    if len(bodies) > 1:
+        raise Refused(400, "expected readings that fit one answer, got more uneven ones; ask for less time, or points=")
+    return Response(bodies[0], mimetype="application/octet-stream")
 
 
 def _events(feed: Feed, a: Asked) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from twin_engine.messages import FrameKind, Samples, decode_wire, encode_wire
+from twin_engine.messages import FrameKind, Samples, decode_wire, encode_wires
 from twin_engine.store.feed import Entry
 from twin_engine.store.history import merge
 
@@ -45,11 +45,22 @@ class History:
             self._frames.popleft()
 
     def snapshot(self) -> bytes:
-        """One SNAPSHOT message of everything kept, in order of time, revisions in place of what they replaced."""
+        """One SNAPSHOT message of everything kept, in order of time, revisions in place of what they replaced.
+
+        Of more uneven samples than one message holds, the newest.
+        """
         if self._snapshot is None:
             merged = merge(message for _, message in self._frames)
-            self._snapshot = encode_wire(FrameKind.SNAPSHOT, self.clock_s, [c for s in merged for c in _chunks(s)])
+            keep_s = self._keep_s
+            while len(wires := self._wires(merged, keep_s)) > 1:
+                keep_s /= 2
+            self._snapshot = wires[0]
         return self._snapshot
+
+    def _wires(self, merged: list[Samples], keep_s: float) -> list[bytes]:
+        oldest_us = (self.clock_s - keep_s) * 1e6
+        chunks = [c for s in merged for c in _chunks(s) if c.times_us[-1] >= oldest_us]
+        return encode_wires(FrameKind.SNAPSHOT, self.clock_s, chunks)
 
 
 def _chunks(s: Samples) -> list[Samples]:

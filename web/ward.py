@@ -145,12 +145,12 @@ def need(row: Row, before: int | None = None) -> int:
     alarm = row["alarm"]
     if alarm and alarm["fresh"]:
         return _UNACKNOWLEDGED + int(alarm["priority"])
-    if row["silent"]:
-        return _SILENT
+    word, confidence, _ = row["sure"]
+    if row["silent"] or word == "none" or row["device"][0] in ("none", "quiet"):
+        return _SILENT  # nobody watches her, whatever is shown
     if alarm:
         return _ACKNOWLEDGED + int(alarm["priority"])
-    word, confidence, _ = row["sure"]
-    return _CALM if word in ("measured", "none") else _UNSURE + _quarter(confidence, before)
+    return _CALM if word == "measured" else _UNSURE + _quarter(confidence, before)
 
 
 def _quarter(confidence: float, before: int | None) -> int:

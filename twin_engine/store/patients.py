@@ -6,14 +6,20 @@ the engine carries it out. Cards lie sealed under the patients' keys and are rea
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
+from security.errors import Rejected
 from twin_engine.records import FACTS, Act
 from twin_engine.registry import PatientCard
 from twin_engine.store import keys
 from twin_engine.store.acts import write_act
 from twin_engine.store.connection import Client, translated
+from twin_engine.store.errors import StoreCorrupt
 from twin_engine.store.vault import Vault
+
+log = logging.getLogger(__name__)
 
 KEEPER = "keeper"  # who acts, where no person does
 
@@ -59,7 +65,7 @@ class PatientStore:
 
 
 def read_cards(client: Client, vault: Vault) -> list[PatientCard]:
-    """All patients' cards, by bed."""
+    """All patients' cards, by bed; without those that can't be read."""
     with translated():
         ids = sorted(member.decode() for member in client.smembers(keys.PATIENTS))
         batch = client.pipeline(transaction=False)  # one round trip, however many patients
@@ -67,8 +73,19 @@ def read_cards(client: Client, vault: Vault) -> list[PatientCard]:
             batch.get(keys.patient(patient)).exists(keys.data_key(patient))
         found = batch.execute()
     rows = zip(ids, found[::2], found[1::2], strict=True)
-    cards = [open_card(vault, patient, blob) for patient, blob, has_key in rows if blob is not None and has_key]
-    return sorted(cards, key=lambda card: card.bed)
+    readable = {patient: blob for patient, blob, has_key in rows if blob is not None and has_key}
+    return sorted(open_cards(vault, readable).values(), key=lambda card: card.bed)
+
+
+def open_cards(vault: Vault, sealed: Mapping[str, bytes]) -> dict[str, PatientCard]:
+    """The cards by patient. One that can't be read is left out and logged: it must not hide all the others."""
+    found = dict[str, PatientCard]()
+    for patient, blob in sealed.items():
+        try:
+            found[patient] = open_card(vault, patient, blob)
+        except (StoreCorrupt, Rejected, ValueError, TypeError, AttributeError) as error:
+            log.error("the card of %s can't be read (%s); the patient is left out", patient, error)
+    return found
 
 
 def seal_card(vault: Vault, card: PatientCard) -> bytes:

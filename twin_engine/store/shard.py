@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 import cbor2
 import redis
 
+from security.errors import Rejected
 from twin_engine.registry import PatientCard
 from twin_engine.store import acts, keys, raw
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import NotOwner, StoreCorrupt
 from twin_engine.store.feed import Entry
-from twin_engine.store.patients import open_card, seal_card
+from twin_engine.store.patients import open_cards, seal_card
 from twin_engine.store.vault import Vault
 
 LEASE_MS = 5000
@@ -152,7 +153,8 @@ class ShardStore:
     def read(self, after: str, acts_after: str, block_ms: int) -> list[Read]:
         """Raw records and acts after their ids, in the order in which they were written; waits up to `block_ms`.
 
-        An entry of no known kind comes as None.
+        An entry of no known kind comes as None. Where one stream holds more than one batch, of the other comes nothing
+        that was written after the end of that: it would overtake what is still to be read.
         """
         streams = {keys.raw(self.shard): after, keys.acts(self.shard): acts_after}
         with translated():
@@ -161,7 +163,9 @@ class ShardStore:
             Read(i.decode(), True, _parsed(acts.parse, i, f), f) for i, f in _entries(reply, keys.acts(self.shard))
         ]
         raws = [Read(i.decode(), False, _parsed(raw.parse, i, f), f) for i, f in _entries(reply, keys.raw(self.shard))]
-        return sorted(wishes + raws, key=lambda read: read.order)
+        ends = [batch[-1].order for batch in (wishes, raws) if len(batch) >= _READ_COUNT]
+        found = sorted(wishes + raws, key=lambda read: read.order)
+        return [read for read in found if all(read.order <= end for end in ends)]
 
     def snapshot(self, patient: str) -> bytes | None:
         """The twin's stored state, unsealed, or None where there is none."""
@@ -172,13 +176,12 @@ class ShardStore:
         return zlib.decompress(self._vault.cipher(patient).unseal(sealed, b"state|" + patient.encode()))
 
     def cards(self) -> dict[str, PatientCard]:
-        """The cards of the shard's patients, by id; without those who were erased."""
+        """The cards of the shard's patients, by id; without those who were erased, or whose cards nobody can read."""
+        mine = self._patients()
         with translated():
-            ids = [member.decode() for member in self._client.smembers(keys.PATIENTS)]
-            mine = [patient for patient in sorted(ids) if self.owns(patient)]
             sealed = [self._client.get(keys.patient(patient)) for patient in mine]
-        found = zip(mine, sealed, strict=True)
-        return {p: open_card(self._vault, p, blob) for p, blob in found if blob is not None and self.is_readable(p)}
+        found = {p: blob for p, blob in zip(mine, sealed, strict=True) if blob is not None and self.is_readable(p)}
+        return open_cards(self._vault, found)
 
     def owns(self, patient: str) -> bool:
         """Whether the patient belongs to this shard."""
@@ -217,7 +220,7 @@ class ShardStore:
         """Whether the patient was admitted and not erased: there is a key to her data."""
         try:
             self._vault.cipher(patient)
-        except StoreCorrupt:
+        except (StoreCorrupt, Rejected):
             return False
         return True
 
@@ -269,11 +272,27 @@ class ShardStore:
                 raise NotOwner(f"shard {self.shard} changed hands during a commit; nothing written") from error
 
     def trim(self, now_ms: int, cursor_id: str, acts_id: str) -> None:
-        """Forget raw records and acts older than the history, never one that was not folded."""
+        """Forget raw records and acts older than the history, never one that was not folded, and all of what was made.
+
+        The last of it too, which a patient who was discharged would otherwise leave for good: nothing follows it.
+        """
         for key, folded in ((keys.raw(self.shard), cursor_id), (keys.acts(self.shard), acts_id)):
             oldest = min(now_ms - keys.HISTORY_MS, int(folded.split("-")[0]))
             with translated():
                 self._client.xtrim(key, minid=f"{max(0, oldest)}-0", approximate=True)
+        with translated():
+            batch = self._client.pipeline(transaction=False)
+            for patient in self._patients():
+                batch.xtrim(
+                    keys.twin(self.shard, patient), minid=f"{max(0, now_ms - keys.HISTORY_MS)}-0", approximate=False
+                )
+            batch.execute()
+
+    def _patients(self) -> list[str]:
+        """The shard's patients, whether their cards can be read or not."""
+        with translated():
+            ids = sorted(member.decode() for member in self._client.smembers(keys.PATIENTS))
+        return [patient for patient in ids if self.owns(patient)]
 
     def _put_twin(self, batch: Client, write: TwinWrite, oldest: str) -> None:
         cipher = self._vault.cipher(write.patient)
