@@ -13,10 +13,11 @@ from typing import Any
 
 from device.signals import channel as channel_row
 from twin_engine.messages import Packed
+from twin_engine.registry import shown_number
 from twin_engine.store.feed import Feed, Past, View
 from twin_engine.store.history import joined
 from twin_engine.store.thin import thin
-from web.asked import Asked, number_of, slice_us
+from web.asked import Asked, slice_us
 from web.channels import tolerance_of
 from web.compare import Score, gaps, score
 from web.look import looks
@@ -83,7 +84,7 @@ class _Pen:
         )
         rows = (
             ("report.patient", card.pseudonym),
-            ("report.number", number_of(card)),
+            ("report.number", shown_number(card)),
             ("report.born", str(card.birth_year) if card.birth_year else t("patient.born_unknown")),
             ("report.bed", card.bed),
             ("report.range", f"{self._day(a.t0_s)} – {self._day(a.t1_s)}"),
