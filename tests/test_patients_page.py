@@ -19,7 +19,7 @@ from web.acts import Acts
 from web.app import create_app
 from web.pages import patient_forms as forms
 from web.pages.patient_tables import devices, devices_table, patients_table
-from web.pages.patients import send, typed_in
+from web.pages.patients import _tables, layout, marks, send, typed_in
 from web.settings import WebSettings
 from web.words import LANGUAGES, words
 
@@ -146,3 +146,11 @@ def test_the_page_answers_and_a_wrong_address_is_told_in_the_visitors_language(c
     answer = client.get("/patients/nowhere", base_url=BASE, headers={"Accept-Language": "de"})
     assert answer.status_code == 404 and "Hier ist keine Seite" in answer.get_data(as_text=True)
     assert 'lang="de"' in answer.get_data(as_text=True)
+
+
+def test_tables_that_say_the_same_are_not_drawn_again_after_the_page_came(app: Dash, feed: FakeWard) -> None:
+    relay = app.server.extensions["relay"]
+    with app.server.test_request_context("/patients"):
+        page = text(layout(relay))
+        drawn = _tables(words("en"), relay)
+    assert f'"data": "{" ".join(marks(drawn))}"' in page

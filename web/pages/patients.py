@@ -65,7 +65,7 @@ def layout(relay: Relay) -> html.Main:
             _panel(t),
             dcc.Store(id="eb-who", data=None),
             dcc.Store(id="eb-sent", data=None),
-            dcc.Store(id="eb-seen", data=""),
+            dcc.Store(id="eb-seen", data=" ".join(marks(tables))),
             dcc.Interval(id="eb-look", interval=_LOOK_MS),
             dcc.Interval(id="eb-wait", interval=_WAIT_MS, disabled=True),
         ],
@@ -107,12 +107,14 @@ def _register_tables(app: Dash, relay: Relay) -> None:
     )  # type: ignore[untyped-decorator]  # dash is untyped  # fmt: skip
     def look(_: int, __: Any, seen: str) -> list[Any]:
         tables = _tables(translate(), relay)
-        marks = [hashlib.sha256(json.dumps(table, default=_plain).encode()).hexdigest() for table in tables]
-        old = (seen or " ").split(" ")
-        changed = [
-            no_update if mark == before else table for table, mark, before in zip(tables, marks, old, strict=True)
-        ]
-        return [*changed, " ".join(marks)]
+        new, old = marks(tables), (seen or " ").split(" ")
+        changed = [no_update if mark == before else table for table, mark, before in zip(tables, new, old, strict=True)]
+        return [*changed, " ".join(new)]
+
+
+def marks(tables: list[Any]) -> list[str]:
+    """One a table: it is drawn anew only where its mark has changed, so that no button goes under a finger."""
+    return [hashlib.sha256(json.dumps(table, default=_plain).encode()).hexdigest() for table in tables]
 
 
 def _plain(component: Any) -> Any:
