@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ _BIRDS = (
     "BITTERN",
     "SHRIKE",
 )
+_FIRST_NUMBER, _LAST_NUMBER = 10, 99
 DEMO_PREFIX = "demo-"
 FIRST_BED = 4
 MAX_PATIENTS = 200
@@ -68,7 +69,26 @@ def sources_of(replays: Sequence[Path], patients: int | None) -> tuple[Source, .
     made_up = [
         Source(simulated(seed, FIRST_BED + len(played) + seed), None, seed) for seed in range(count - len(played))
     ]
-    return (*played, *made_up)
+    return tuple(_named_apart([*played, *made_up]))
+
+
+def _named_apart(sources: Sequence[Source]) -> Iterator[Source]:
+    """No pseudonym twice: who comes later takes the next name that is free, the same one at every start."""
+    taken = set[str]()
+    for source in sources:
+        name = source.card.pseudonym
+        while name in taken:
+            name = _next(name)
+        taken.add(name)
+        yield replace(source, card=replace(source.card, pseudonym=name))
+
+
+def _next(name: str) -> str:
+    """The name after this one; all of them come before one comes again."""
+    bird, _, number = name.partition("-")
+    if int(number) < _LAST_NUMBER:
+        return f"{bird}-{int(number) + 1}"
+    return f"{_BIRDS[(_BIRDS.index(bird) + 1) % len(_BIRDS)]}-{_FIRST_NUMBER}"
 
 
 def card_of(replay: Path | None, bed: int = FIRST_BED) -> PatientCard:
@@ -109,4 +129,4 @@ def record_number(mark: int) -> str:
 
 
 def _pseudonym(mark: int) -> str:
-    return f"{_BIRDS[mark % len(_BIRDS)]}-{mark // 64 % 90 + 10}"
+    return f"{_BIRDS[mark % len(_BIRDS)]}-{mark // 64 % (_LAST_NUMBER - _FIRST_NUMBER + 1) + _FIRST_NUMBER}"

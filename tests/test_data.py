@@ -19,6 +19,9 @@ from twin_engine.store.errors import StoreDown
 from twin_engine.store.history import joined
 from twin_engine.store.thin import HOLE
 from web.app import create_app
+from web.asked import MAX_WHOLE_S
+from web.channels import tolerance_of
+from web.compare import score
 from web.settings import WebSettings
 
 SETTINGS = WebSettings(host="127.0.1.76", port=8476, block_ms=50)
@@ -174,6 +177,25 @@ def test_then_and_later_is_what_the_arithmetic_says(client: Client, feed: PastFe
         ((shown["lower"] <= true["value"]) & (true["value"] <= shown["upper"])).mean()
     )
     assert found["confidence"] == pytest.approx((shown["confidence"] / 255).mean())
+
+
+def test_a_long_comparison_is_made_in_parts_and_says_what_the_whole_would(
+    client: Client, feed: PastFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans: list[float] = []
+    whole = feed.history
+
+    def watched(patient: str, t0: float, t1: float, view: Any = "live", coarse: bool = False) -> Any:
+        spans.append(t1 - t0)
+        return whole(patient, t0, t1, view, coarse)
+
+    pasts = [whole("p-7f3a", feed.start_s, feed.end_s, view).samples for view in ("live", "best")]
+    monkeypatch.setattr(feed, "history", watched)
+    found = get(client, "compare", feed.start_s, feed.end_s).json["channels"]
+    assert max(spans) <= MAX_WHOLE_S and len(spans) == 6
+    for channel in pasts[0]:
+        want = score(pasts[0][channel], pasts[1].get(channel), tolerance_of(channel)).to_json()
+        assert found[channel] == {name: pytest.approx(value) for name, value in want.items()}, channel
 
 
 def test_where_nothing_was_measured_later_there_is_no_error(client: Client, feed: PastFeed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,15 @@ def test_the_first_patients_are_recordings_and_the_rest_simulated_and_none_is_an
     assert len({s.seed for s in sources if s.replay is None}) == 38
     assert sources[2].card.pseudonym == "KESTREL-17"
     assert sources_of([Path("/a/one.csv.gz")], 1)[0].card == card_of(Path("/a/one.csv.gz"))
+
+
+def test_two_hundred_patients_have_two_hundred_names_and_the_same_ones_at_every_start() -> None:
+    sources = sources_of([Path("/a/one.csv.gz")], 200)
+    names = [s.card.pseudonym for s in sources]
+    assert len(set(names)) == 200
+    assert all(re.fullmatch(r"[A-Z]+-[1-9][0-9]", name) for name in names)
+    assert [s.card for s in sources_of([Path("/a/one.csv.gz")], 200)] == [s.card for s in sources]
+    assert [s.card.pseudonym for s in sources_of([Path("/a/one.csv.gz")], 60)] == names[:60]
 
 
 def test_of_the_person_in_a_recording_nothing_is_invented() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +116,65 @@ def test_memory_is_bounded_and_what_was_forgotten_is_read_again() -> None:
             found, want = (a.history(*span, view, NOW_S).samples["gsr_uS"] for a in (archive, roomy))  # type: ignore[arg-type]
             assert values(found) == values(want)
     assert sum(archive._heavy.values()) < 3 * 60 * 2 * 22 * 4
+
+
+def test_a_minute_that_runs_beside_its_neighbour_tells_no_event_twice() -> None:
+    """Two minutes that are not over are read on in one go, from the first one's last entry."""
+    start = np.floor(NOW_S / 60) * 60
+    now = start + 1.0  # the minute before is not settled, this one has begun
+    early = [{"t": start - 0.5, "kind": "command"}, {"t": start + 0.2, "kind": "refused"}]
+    entries = [entry(e["t"], [made(e["t"], [1.0], MEASURED)], [], [e]) for e in early]
+    archive = archive_of(entries)
+    for _ in range(4):
+        past = archive.history("p", start - 5, now, "best", now)
+        assert [e["kind"] for e in past.events] == ["command", "refused"]
+    assert values(archive.history("p", start - 5, now, "live", now).samples["gsr_uS"]) == [1, 1]
+
+
+def test_room_is_made_while_a_long_range_is_read_and_not_only_afterwards() -> None:
+    entries = [entry(NOW_S - k, [made(NOW_S - k - 1, [k] * 4, MEASURED)]) for k in range(7200, 0, -1)]
+    most = 0
+
+    def read(patient: str, after: str, to_ms: int) -> Iterator[Entry]:
+        nonlocal most
+        for e in archive_entries(after, to_ms):
+            yield e
+            held = [len(s) for m in archive._minutes["p"].values() for parts in m.shown.values() for s in parts]
+            most = max(most, sum(held))
+
+    def archive_entries(after: str, to_ms: int) -> list[Entry]:
+        return [e for e in entries if int(after.split("-")[0]) < int(e.id.split("-")[0]) <= to_ms]
+
+    archive = Archive(read, room_bytes=22 * 4 * 60)
+    found = archive.history("p", NOW_S - 7200, NOW_S - 300, "live", NOW_S, coarse=True)
+    assert len(found.samples["gsr_uS"]) > 6000
+    assert most < 10 * 60 * 4, "samples held at once; two hours are 28 800"
+    whole = archive.history("p", NOW_S - 3600, NOW_S - 300, "live", NOW_S).samples["gsr_uS"]
+    assert values(whole) == values(
+        archive_of(entries).history("p", NOW_S - 3600, NOW_S - 300, "live", NOW_S).samples["gsr_uS"]
+    )
+
+
+def test_a_patient_who_is_being_read_loses_nothing_to_another_ones_reading() -> None:
+    now = NOW_S + 40
+    entries = [entry(now - k, [made(now - k - 0.9, [k], MEASURED)]) for k in range(30, 15, -1)]
+    disturb = False
+
+    def read(patient: str, after: str, to_ms: int) -> Iterator[Entry]:
+        for e in [e for e in entries if int(after.split("-")[0]) < int(e.id.split("-")[0]) <= to_ms]:
+            if disturb and patient == "a":
+                other = threading.Thread(target=archive.history, args=("b", now - 20, now, "live", now))
+                other.start()
+                other.join(10)
+                assert not other.is_alive()
+            yield e
+
+    archive = Archive(read, room_bytes=50)
+    span = ("a", now - 29, now, "live", now)
+    assert len(archive.history(*span).samples["gsr_uS"]) == 13  # type: ignore[arg-type]
+    entries += [entry(now - k, [made(now - k - 0.9, [k], MEASURED)]) for k in range(15, 0, -1)]
+    disturb = True
+    assert values(archive.history(*span).samples["gsr_uS"]) == list(range(28, 0, -1))  # type: ignore[arg-type]
 
 
 def test_history_older_than_the_store_keeps_is_empty_and_forgotten() -> None:

@@ -11,6 +11,11 @@ import pytest
 
 from tests.fake_ward import FakeWard
 from tests.socket_viewer import Viewer
+from twin_engine import registry
+from twin_engine.alarms import PAUSE_S
+from twin_engine.facts import fact
+from twin_engine.records import Act, ActRefused, carry_out
+from twin_engine.registry import PatientCard
 from web.acts import RATE, Acts, confirms
 from web.app import create_app, serve
 from web.fields import KINDS, Wrong, check
@@ -143,14 +148,19 @@ def test_the_ward_is_told_whole_first_and_then_what_is_new(relay: Relay) -> None
 def test_a_bed_a_number_or_a_device_of_another_patient_is_an_error_at_its_field(acts: Acts, feed: FakeWard) -> None:
     heron = feed.clinic.cards["p-0001"]
     wrong = acts.send(
-        "p-new", "admit", RECORD | {"bed": heron.bed.upper(), "number": heron.number, "device": heron.device}
+        "p-new",
+        "admit",
+        RECORD
+        | {"pseudonym": heron.pseudonym.lower(), "bed": heron.bed.upper(), "number": heron.number}
+        | {"device": heron.device},
     )
     assert {name: w.key for name, w in wrong.items()} == {
+        "pseudonym": "patients.wrong.taken_pseudonym",
         "bed": "patients.wrong.taken_bed",
         "number": "patients.wrong.taken_number",
         "device": "patients.wrong.taken_device",
     }
-    assert acts.send("p-0001", "transfer", {"bed": heron.bed}) == {}
+    assert acts.send("p-0001", "transfer", {"bed": heron.bed, "confirm": heron.number[-4:]}) == {}
 
 
 def test_people_write_numbers_with_a_comma_too() -> None:
@@ -199,7 +209,7 @@ def test_only_the_end_of_this_patients_number_confirms(relay: Relay) -> None:
 
 
 def test_a_patient_who_has_left_is_beyond_reach(acts: Acts, relay: Relay, feed: FakeWard) -> None:
-    acts.send("p-0003", "discharge", {})
+    assert acts.send("p-0003", "discharge", {"confirm": feed.clinic.cards["p-0003"].number[-4:]}) == {}
     relay.look_again()
     deadline = time.monotonic() + 5
     while relay.card("p-0003").present and time.monotonic() < deadline:  # type: ignore[union-attr]
@@ -210,10 +220,92 @@ def test_a_patient_who_has_left_is_beyond_reach(acts: Acts, relay: Relay, feed: 
 
 def test_an_act_is_done_when_the_record_shows_it_and_refused_when_the_engine_says_so(feed: FakeWard) -> None:
     card = feed.clinic.cards["p-0002"]
-    sent = {"patient": card.id, "kind": "transfer", "body": {"bed": "Bed 70"}, "t": 100.0}
-    refusal = {"kind": "act-refused", "t": 100.4, "text": "expected a free bed"}
+    sent = {"patient": card.id, "kind": "transfer", "body": {"bed": "Bed 70"}, "who": "me", "t": 100.0}
+    refusal = {
+        "kind": "act-refused",
+        "t": 100.4,
+        "text": "expected a free bed",
+        "who": "me",
+        "facts": {"act": "transfer"},
+    }
     assert pending.outcome(sent, card, {}, [], 101.0)[0] == pending.WAITING
     assert pending.outcome(sent, card, {}, [refusal], 101.0) == (pending.REFUSED, "expected a free bed")
     assert pending.outcome(sent, card, {}, [refusal | {"t": 90.0}], 101.0)[0] == pending.WAITING
     assert pending.outcome(sent, card, {}, [], 120.0)[0] == pending.UNKNOWN
     assert pending.outcome(sent | {"body": {"bed": card.bed}}, card, {}, [], 101.0)[0] == pending.DONE
+
+
+def test_the_refusal_of_another_act_or_of_another_person_is_no_answer_to_this_one(feed: FakeWard) -> None:
+    card = feed.clinic.cards["p-0002"]
+    sent = {"patient": card.id, "kind": "transfer", "body": {"bed": "Bed 70"}, "who": "me", "t": 100.0}
+    refusal = {"kind": "act-refused", "t": 100.4, "text": "no", "who": "me", "facts": {"act": "transfer"}}
+    for other in ({"facts": {"act": "pause"}}, {"facts": {}}, {"who": "somebody"}, {"t": 98.0}):
+        assert pending.outcome(sent, card, {}, [refusal | other], 101.0)[0] == pending.WAITING, other
+
+
+def test_a_second_device_is_released_only_when_it_speaks_no_more(feed: FakeWard) -> None:
+    card = feed.clinic.cards["p-0002"]
+    both, one = ({"devices": {name: {} for name in names}} for names in ((card.device, "esp32-2nd"), (card.device,)))
+    sent = {"patient": card.id, "kind": "release", "body": {"device": "esp32-2nd"}, "who": "me", "t": 100.0}
+    assert pending.outcome(sent, card, both, [], 101.0)[0] == pending.WAITING
+    assert pending.outcome(sent, card, one, [], 101.0)[0] == pending.DONE
+    exchange = sent | {"kind": "exchange", "body": {"old": "esp32-2nd", "new": card.device}}
+    assert pending.outcome(exchange, card, both, [], 101.0)[0] == pending.WAITING
+    assert pending.outcome(exchange, card, one, [], 101.0)[0] == pending.DONE
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("discharge", {}), ("transfer", {"bed": "Bed 90"}), ("exchange", {"old": "esp32-002", "new": "e-9"})],
+)
+def test_what_cannot_be_undone_needs_the_end_of_the_number_over_a_socket_too(
+    acts: Acts, relay: Relay, feed: FakeWard, kind: str, body: dict[str, Any]
+) -> None:
+    number, other = (feed.clinic.cards[p].number for p in ("p-0002", "p-0001"))
+    asked = {"patient": "p-0002", "number": number, "kind": kind}
+    for typed in ({}, {"confirm": ""}, {"confirm": other[-4:]}, {"confirm": True}, {"confirm": number}):
+        answer = acts.hear("s1", {**asked, "body": body | typed}, T)
+        assert answer["ok"] is False and "record number" in str(answer["error"])
+    assert feed.clinic.acts == []
+    feed.clinic.refuse = "stays as she is, the next test needs her"
+    assert acts.hear("s1", {**asked, "body": body | {"confirm": number[-4:]}}, T) == {"ok": True}
+    assert feed.clinic.acts == [("p-0002", kind, body, "somebody")]
+
+
+def test_forms_sockets_and_the_engine_hold_a_card_to_the_same_rules() -> None:
+    assert PAUSE_S == registry.PAUSE_S
+    for name, (low, high) in (("height_cm", registry.HEIGHT_CM), ("weight_kg", registry.WEIGHT_KG)):
+        for value in (low, high, low * 0.99, high * 1.01):
+            typed = name not in check("edit", RECORD | {name: value}, 2026).wrong
+            assert typed == accepts(lambda name=name, value=value: fact(name, value)), (name, value)
+    for year in (registry.OLDEST_YEAR, registry.OLDEST_YEAR - 1):
+        typed = "birth_year" not in check("edit", RECORD | {"birth_year": year}, 2026).wrong
+        assert typed == accepts(lambda year=year: fact("birth_year", year)), year
+    pauses = [("pause", {"seconds": 120}), ("pause", {"seconds": 121})]
+    for kind, body in (*pauses, ("limits", LATE), ("limits", TOO_LATE)):
+        act = Act("p-1", kind, body, "me", 10**12)
+        typed = not check(kind, body, 2026).wrong
+        assert typed == accepts(lambda act=act: carry_out(act, WREN, (), 10**12)), body
+
+
+WREN = PatientCard("p-1", "WREN-3", 1970, "Bed 1", "dev-1", admitted_ms=1)
+
+
+LATE = {
+    "signal": "hr_bpm",
+    "low": 40.0,
+    "high": 130.0,
+    "crisis_low": 30.0,
+    "crisis_high": 160.0,
+    "delay_s": 120.0,
+    "on": True,
+}
+TOO_LATE = LATE | {"delay_s": 121.0}
+
+
+def accepts(act: Any) -> bool:
+    try:
+        act()
+    except ActRefused:
+        return False
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,9 +15,11 @@ from werkzeug.test import Client
 
 from tests.fake_ward import FakeWard
 from twin_engine.registry import Limits
+from web.acts import Acts
 from web.app import create_app
 from web.pages import patient_forms as forms
 from web.pages.patient_tables import devices, devices_table, patients_table
+from web.pages.patients import _tables, layout, marks, send, typed_in
 from web.settings import WebSettings
 from web.words import LANGUAGES, words
 
@@ -66,6 +69,48 @@ def test_the_page_never_writes_out_what_a_person_must_read_from_the_wristband(fe
     assert card.number[-4:] not in drawn and card.pseudonym in drawn
 
 
+def pressed(drawn: Any, form: str) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """The id of a form's button, and those of all fields that were drawn with it."""
+    ids = [json.loads(i) for i in set(re.findall(r'"id": (\{[^}]*\})', text(drawn)))]
+    (button,) = [i for i in ids if (i["type"], i["form"]) == ("eb-send", form)]
+    return button, [i for i in ids if i["type"] == "eb-field"]
+
+
+def test_a_form_that_was_drawn_for_another_patient_changes_nobody(app: Dash, feed: FakeWard) -> None:
+    """The panel shows one patient while the form below is still the one before's: the press says whose it is."""
+    relay = app.server.extensions["relay"]
+    acts = Acts(feed, relay, "somebody")
+    heron, other = feed.clinic.cards["p-0001"], feed.clinic.cards["p-0002"]
+    button, _ = pressed(forms.of("record", heron, words("en"), [], [], ""), "edit")
+    record = {"pseudonym": "STORK-1", "number": "700123", "birth_year": 1950, "sex": "male", "height_cm": 180}
+    typed = record | {"weight_kg": 80}
+    for panel, card in ((other.id, heron), (heron.id, replace(heron, number="999999")), ("", heron), ("gone", heron)):
+        button, _ = pressed(forms.of("record", card, words("en"), [], [], ""), "edit")
+        wrong, sent, why = send(acts, relay, panel, button, dict(typed), words("en"))
+        assert (wrong, sent) == ({}, None) and "another patient" in why, panel
+    assert feed.clinic.acts == []
+    button, _ = pressed(forms.of("record", heron, words("en"), [], [], ""), "edit")
+    _, sent, why = send(acts, relay, heron.id, button, typed | {"number": heron.number}, words("en"))
+    assert (sent or {})["patient"] == heron.id and why == "" and len(feed.clinic.acts) == 1
+
+
+def test_limits_go_to_the_signal_that_their_form_was_drawn_for(feed: FakeWard) -> None:
+    card = feed.clinic.cards["p-0002"]
+    button, ids = pressed(forms.of("limits", card, words("en"), [], [], "spo2_pct"), "limits")
+    _, older = pressed(forms.of("limits", card, words("en"), [], [], "hr_bpm"), "limits")
+    typed = typed_in(button, "limits", [*older, *ids], ["7"] * len(older) + ["88"] * len(ids))
+    assert typed["signal"] == "spo2_pct" and set(typed.values()) == {"spo2_pct", "88"}
+
+
+def test_a_new_patient_can_be_admitted_only_by_the_form_for_new_ones(app: Dash, feed: FakeWard) -> None:
+    relay = app.server.extensions["relay"]
+    button, _ = pressed(forms.admit(words("en"), [], []), "admit")
+    wrong, sent, why = send(Acts(feed, relay, "me"), relay, "p-0002", button, {"pseudonym": "X-1"}, words("en"))
+    assert (wrong, sent) == ({}, None) and "another patient" in why
+    wrong, _, why = send(Acts(feed, relay, "me"), relay, "", button, {"pseudonym": "X-1"}, words("en"))
+    assert "bed" in wrong and why == ""
+
+
 def test_limits_show_what_is_usual_and_offer_the_way_back_only_where_they_differ(feed: FakeWard) -> None:
     card = feed.clinic.cards["p-0001"]
     usual = text(forms.of("limits", card, words("en"), [], [], "spo2_pct"))
@@ -101,3 +146,11 @@ def test_the_page_answers_and_a_wrong_address_is_told_in_the_visitors_language(c
     answer = client.get("/patients/nowhere", base_url=BASE, headers={"Accept-Language": "de"})
     assert answer.status_code == 404 and "Hier ist keine Seite" in answer.get_data(as_text=True)
     assert 'lang="de"' in answer.get_data(as_text=True)
+
+
+def test_tables_that_say_the_same_are_not_drawn_again_after_the_page_came(app: Dash, feed: FakeWard) -> None:
+    relay = app.server.extensions["relay"]
+    with app.server.test_request_context("/patients"):
+        page = text(layout(relay))
+        drawn = _tables(words("en"), relay)
+    assert f'"data": "{" ".join(marks(drawn))}"' in page

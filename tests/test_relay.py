@@ -167,6 +167,26 @@ def test_a_viewer_that_confirms_nothing_is_sent_a_bounded_amount_and_then_the_ne
         slow.close()
 
 
+def test_a_slow_viewer_learns_that_a_silence_is_over() -> None:
+    with running(window=4) as web:
+        slow = Viewer(web.url)
+        slow.until("status")
+        web.feed.frozen = True
+        assert slow.until("silent")["since"] is not None
+        slow._confirms = False
+        (line,) = web.relay.viewers(web.feed.card.id)
+        with line._lock:
+            line._dropped += 1  # it was behind at the moment at which the word came that all is well
+            line._out += 1
+        web.feed.thaw()
+        wait_until(lambda: line.dropped_total > 3)
+        line._confirmed()
+        slow.confirm()
+        slow.until("dropped")
+        assert slow.until("silent")["since"] is None
+        slow.close()
+
+
 def test_a_slow_viewer_does_not_hold_up_a_quick_one() -> None:
     with running(window=4) as web, Viewer(web.url) as quick:
         slow = Viewer(web.url, confirms=False)

@@ -112,6 +112,37 @@ def test_a_known_patient_has_a_page_and_an_unknown_one_has_not(client: Client, f
     assert get(client, "/patient/somebody-else").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    ["/\t/evil.com", "//evil.com", "/\\evil.com", "https://evil.com", "/\n/evil.com", "javascript:alert(1)", "/nowhere",
+     "", "/patient/", "/patient/a/b/c", "/patient//evil.com", "/language/de?next=//evil.com", "evil.com",
+     "/patient/\tx"],
+)  # fmt: skip
+def test_a_change_of_language_leads_back_to_no_page_but_ours(client: Client, wanted: str) -> None:
+    answer = client.get("/language/de", base_url=BASE, query_string={"next": wanted})
+    assert answer.status_code == 303 and answer.headers["Location"] in ("/", BASE + "/")
+    assert answer.headers["Set-Cookie"].startswith("eb-language=de")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got"),
+    [
+        ("/patients", "/patients"),
+        ("/patient/p-1/replay?from=1.5&to=2", "/patient/p-1/replay?from=1.5&to=2"),
+        ("/patient/a%2Fb", "/patient/a%2Fb"),
+        ("/patients?x=\r\nSet-Cookie: a=b", "/patients?x=%0D%0ASet-Cookie%3A+a%3Db"),
+    ],
+)
+def test_a_change_of_language_keeps_the_page_and_what_it_shows(client: Client, wanted: str, got: str) -> None:
+    answer = client.get("/language/en", base_url=BASE, query_string={"next": wanted})
+    assert answer.headers["Location"].removeprefix(BASE) == got
+
+
+def test_who_has_no_javascript_reads_so_in_the_visitors_language(client: Client) -> None:
+    answer = client.get("/", base_url=BASE, headers={"Accept-Language": "de"}).get_data(as_text=True)
+    assert "<noscript>" in answer and "braucht JavaScript" in answer
+
+
 def test_a_request_for_another_host_name_is_refused(client: Client) -> None:
     answer = client.get("/", base_url="http://evil.example:8471")
     assert answer.status_code == 421

@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-MAX_TEXT = 40
-SEXES = ("female", "male", "unknown")
+from twin_engine.registry import HEIGHT_CM, MAX_NAME, OLDEST_YEAR, SEXES, WEIGHT_KG
+
+_NEWEST_YEAR = 2200  # no clock here; whoever takes the act in knows which year it is
 
 
 class ActRefused(ValueError):
@@ -55,8 +56,8 @@ def shown(value: object) -> str:
 def _text(least: int) -> Callable[[str, object], str]:
     def read(name: str, value: object) -> str:
         text = value.strip() if isinstance(value, str) else ""
-        if not isinstance(value, str) or not least <= len(text) <= MAX_TEXT or not text.isprintable():
-            wanted = f"{least} to {MAX_TEXT} plain characters"
+        if not isinstance(value, str) or not least <= len(text) <= MAX_NAME or not text.isprintable():
+            wanted = f"{least} to {MAX_NAME} plain characters"
             raise ActRefused("malformed", f"expected {wanted} as {name}, got {shown(value)}; nothing changed")
         return text
 
@@ -65,7 +66,7 @@ def _text(least: int) -> Callable[[str, object], str]:
 
 def _year(name: str, value: object) -> int:
     if value != 0:
-        number(name, value, low=1880, high=2200)
+        number(name, value, low=OLDEST_YEAR, high=_NEWEST_YEAR)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ActRefused("malformed", f"expected a year as {name}, or 0, got {shown(value)}; nothing changed")
     return value
@@ -84,8 +85,8 @@ _ROWS: dict[str, Callable[[str, object], str | int | float]] = {
     "birth_year": _year,
     "bed": _text(1),
     "sex": _sex,
-    "height_cm": lambda name, value: number(name, value, low=20, high=280),
-    "weight_kg": lambda name, value: number(name, value, low=0.2, high=650),
+    "height_cm": lambda name, value: number(name, value, "malformed", *HEIGHT_CM),
+    "weight_kg": lambda name, value: number(name, value, "malformed", *WEIGHT_KG),
     "number": _text(0),
 }
 FACTS = tuple(_ROWS)

@@ -31,13 +31,13 @@ from typing import Any
 from device.signals import SIGNALS
 from security.identity import is_device_id
 from twin_engine.facts import FACTS, ActRefused, fact, number, only, shown
-from twin_engine.registry import DEFAULT_LIMITS, Limits, PatientCard
+from twin_engine.registry import DEFAULT_LIMITS, DELAY_MOST_S, PAUSE_S, Limits, PatientCard
 
 __all__ = ["ACTED", "FACTS", "Act", "ActRefused", "Told", "Turn", "carry_out", "limits_by_signal"]
 
 ACTED = ("ack", "pause", "resume")  # these change no record
 EARLIEST_MS, AHEAD_MS = 60_000, 5_000  # how far an act's time may lie before and after that of its entry
-_MAX_ID, _MAX_WHO, _PAUSE_S, _DELAY_S = 80, 80, 120, 600
+_MAX_ID, _MAX_WHO = 80, 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ def _limits_of(body: Mapping[str, Any], before: Limits) -> Limits:
     }
     made = replace(before, **read)
     if "delay_s" in body:
-        made = replace(made, delay_s=number("delay_s", body["delay_s"], "bad-limits", 0, _DELAY_S))
+        made = replace(made, delay_s=number("delay_s", body["delay_s"], "bad-limits", 0, DELAY_MOST_S))
     if "on" in body:
         if not isinstance(body["on"], bool):
             raise ActRefused("bad-limits", f"expected on to be true or false, got {shown(body['on'])}; nothing changed")
@@ -235,7 +235,7 @@ def _acted(act: Act, card: PatientCard, _devices: tuple[str, ...]) -> Turn:
     if act.kind == "ack" and not (isinstance(act.body.get("alarm"), str) and act.body["alarm"]):
         raise ActRefused("malformed", "expected the id of an alarm or 'all', got neither; nothing was acknowledged")
     if act.kind == "pause":
-        number("seconds", act.body.get("seconds"), "malformed", 1, _PAUSE_S)
+        number("seconds", act.body.get("seconds"), "malformed", *PAUSE_S)
     return Turn(card)
 
 

@@ -11,6 +11,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+# What a card and an act may hold, for whoever checks it: forms, sockets and the engine. Wide enough for the smallest
+# newborn and the heaviest adult; a longer delay would be no alarm any more, a longer pause one that nobody remembers.
+SEXES = ("female", "male", "unknown")
+MAX_NAME = 40  # characters
+OLDEST_YEAR = 1900
+HEIGHT_CM, WEIGHT_KG = (20.0, 280.0), (0.2, 650.0)
+DELAY_MOST_S = 120.0
+PAUSE_S = (1.0, 120.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -72,6 +81,11 @@ class PatientCard:
         facts: dict[str, Any] = json.loads(text)
         facts["limits"] = {name: Limits(**row) for name, row in facts.get("limits", {}).items()}
         return cls(**facts)
+
+
+def shown_number(card: PatientCard) -> str:
+    """The identifier that stands on every page of this patient (web/ui/src/components/SessionBar.js: identity)."""
+    return card.number or card.id
 
 
 @dataclass(frozen=True, slots=True)

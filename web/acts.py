@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from twin_engine.registry import PatientCard
+from twin_engine.registry import PatientCard, shown_number
 from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Feed
 from web.fields import KINDS, Wrong, check
@@ -36,7 +36,7 @@ class Acts:
     ) -> None:  # fmt: skip
         self._feed = feed
         self._relay = relay
-        self._who = who
+        self.who = who
         self._clock = clock
         self._lock = threading.Lock()
         self._sent: dict[str, list[float]] = {}
@@ -89,26 +89,24 @@ class Acts:
     def send(self, patient: str, kind: str, body: Mapping[str, Any]) -> dict[str, Wrong]:
         """Hand an act to the engine. Gives the fields that are wrong ({} = it was sent).
 
+        What can't be undone must say in ``confirm`` how this patient's number ends, whichever way it came.
         Raises :class:`Wrong` where it can't be sent at all: a patient who has left, a store that is down.
         """
         card = self._relay.card(patient)
         if kind != "admit" and (card is None or not card.present):
             raise Wrong("patients.act.left")
         checked = check(kind, body, time.gmtime().tm_year)
-        wrong = conflicts(kind, patient, checked.body, self._relay.cards()) | checked.wrong
+        unconfirmed = kind in CONSEQUENTIAL and (card is None or not confirms(card, body.get("confirm")))
+        wrong = {"confirm": Wrong("patients.wrong.confirm")} if unconfirmed else {}
+        wrong |= conflicts(kind, patient, checked.body, self._relay.cards()) | checked.wrong
         if wrong:
             return wrong
         try:
-            self._feed.act(patient, kind, checked.body, self._who)
+            self._feed.act(patient, kind, checked.body, self.who)
         except StoreError as error:
             log.warning("%s for %s did not leave: %s", kind, patient, error)
             raise Wrong("patients.act.store") from error
         return {}
-
-
-def shown_number(card: PatientCard) -> str:
-    """The identifier that stands on every page of this patient."""
-    return card.number or card.id
 
 
 def confirms(card: PatientCard, typed: object) -> bool:
@@ -118,7 +116,7 @@ def confirms(card: PatientCard, typed: object) -> bool:
 
 
 def conflicts(kind: str, patient: str, body: Mapping[str, Any], cards: Iterable[PatientCard]) -> dict[str, Wrong]:
-    """Fields of an act that another patient of the ward already has: her bed, her number, her device."""
+    """Fields of an act that another patient of the ward already has: name, bed, number, device."""
     others = [card for card in cards if card.present and card.id != patient]
     wrong = dict[str, Wrong]()
     for field, have in _HAVE.items():
@@ -127,6 +125,10 @@ def conflicts(kind: str, patient: str, body: Mapping[str, Any], cards: Iterable[
         if taken is not None and kind in ("admit", "edit", "transfer", "assign", "exchange"):
             wrong[field] = Wrong(f"patients.wrong.taken_{have.__name__[1:]}", pseudonym=taken.pseudonym, bed=taken.bed)
     return wrong
+
+
+def _pseudonym(card: PatientCard) -> str:
+    return card.pseudonym
 
 
 def _bed(card: PatientCard) -> str:
@@ -141,4 +143,10 @@ def _device(card: PatientCard) -> str:
     return card.device
 
 
-_HAVE: dict[str, Callable[[PatientCard], str]] = {"bed": _bed, "number": _number, "device": _device, "new": _device}
+_HAVE: dict[str, Callable[[PatientCard], str]] = {
+    "pseudonym": _pseudonym,
+    "bed": _bed,
+    "number": _number,
+    "device": _device,
+    "new": _device,
+}

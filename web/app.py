@@ -22,7 +22,7 @@ from web.acts import Acts
 from web.board import Board
 from web.guard import content_security_policy, guard
 from web.pages import downtime, patients, replay, room, shell, ward
-from web.pages.frame import frame, is_page, language, patient_of, register_missing, translate
+from web.pages.frame import back_to, frame, is_page, language, patient_of, register_missing, translate
 from web.relay import OnSent, Relay
 from web.settings import BindRefused, WebSettings
 from web.words import COOKIE, LANGUAGES
@@ -93,7 +93,8 @@ class _Page(Dash):  # type: ignore[misc]  # dash is untyped
     """Dash, with the visitor's language in the page's head."""
 
     def interpolate_index(self, **parts: Any) -> str:
-        return str(super().interpolate_index(**parts)).replace('lang="en"', f'lang="{language()}"', 1)
+        page = str(super().interpolate_index(**parts)).replace('lang="en"', f'lang="{language()}"', 1)
+        return page.replace("{%noscript%}", translate()("ward.noscript"), 1)
 
 
 def _sender(sockets: SocketIO, namespace: str) -> Callable[[str, str, Any, Callable[..., None]], None]:
@@ -143,10 +144,9 @@ def _sid() -> str:
 def _switch_language(server: Flask) -> None:
     @server.get("/language/<name>")
     def switch(name: str) -> Response:
-        back = request.args.get("next", "/")
-        if name not in LANGUAGES or not back.startswith("/") or back.startswith(("//", "/\\")):
+        if name not in LANGUAGES:
             return Response(shell.not_found(request.path, language()), 404, mimetype="text/html")
-        answer = Response(status=303, headers={"Location": back})
+        answer = Response(status=303, headers={"Location": back_to(request.args.get("next", ""))})
         answer.set_cookie(COOKIE, name, max_age=_YEAR_S, samesite="Strict", httponly=True)
         return answer
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from twin_engine.registry import PatientCard
+from twin_engine.registry import PatientCard, shown_number
 from twin_engine.store.feed import View
 
 MAX_SPAN_S = 6 * 3600.0
@@ -47,11 +47,6 @@ class Asked:
         return self.t1_s - self.t0_s
 
 
-def number_of(card: PatientCard) -> str:
-    """What stands on screen and wristband as the record's number (web/ui/src/components/SessionBar.js: identity)."""
-    return card.number or card.id
-
-
 def asked(card: PatientCard | None, patient: str, args: Mapping[str, str], number_needed: bool = False) -> Asked:
     """The request of `args` about `card`. Raises :class:`Refused`: 404, 409 (another's number) or 400."""
     if card is None:
@@ -78,7 +73,7 @@ def slice_us(span_s: float, points: int, channels: int) -> int:
 def _check_number(card: PatientCard, number: str | None, needed: bool) -> None:
     if number is None and needed:
         raise Refused(400, "expected number=, the record's number as on the screen, got none; nothing was given out")
-    if number is not None and number != number_of(card):
+    if number is not None and number != shown_number(card):
         raise Refused(409, "expected this patient's record number, got another one; nothing was given out")
 
 

@@ -6,6 +6,7 @@ sides is an opinion, not a truth, and no error is computed against it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,6 +61,23 @@ def score(shown: Packed | None, known: Packed | None, tolerance: Tolerance) -> S
         _mean(inside), _mean(np.abs(error) <= tolerance.at_each(truth)), sure,
         int((hidden >= 0).sum()), len(true), mended,
     )  # fmt: skip
+
+
+def pooled(parts: Sequence[Score]) -> Score:
+    """The score of a stretch out of those of its parts; at least one. A mean counts what each part counted."""
+    pairs, made = [s.pairs for s in parts], [s.made for s in parts]
+    worst = [s.worst for s in parts if s.worst is not None]
+    return Score(
+        sum(made), sum(pairs), _weighted([s.error for s in parts], pairs), max(worst, default=None),
+        _weighted([s.bias for s in parts], pairs), _weighted([s.inside for s in parts], pairs),
+        _weighted([s.tolerated for s in parts], pairs), _weighted([s.confidence for s in parts], made),
+        sum(s.hidden for s in parts), sum(s.late for s in parts), sum(s.mended for s in parts),
+    )  # fmt: skip
+
+
+def _weighted(means: Sequence[float | None], counts: Sequence[int]) -> float | None:
+    rows = [(mean, n) for mean, n in zip(means, counts, strict=True) if mean is not None and n]
+    return sum(mean * n for mean, n in rows) / sum(n for _, n in rows) if rows else None
 
 
 def gaps(shown: Packed) -> list[tuple[float, float]]:

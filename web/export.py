@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from device.signals import channel as channel_row
 from twin_engine.messages import REVISED, SAMPLE, Packed, Provenance
+from twin_engine.registry import shown_number
 from twin_engine.store.feed import Feed, Past, View
-from web.asked import Asked, number_of
+from web.asked import Asked
 
 COLUMNS = (
     "time_utc,time_s,channel,signal,unit,value,lower,upper,confidence,provenance,revised,"
@@ -48,7 +49,7 @@ def head(a: Asked, who: str, made: datetime) -> str:
     """Whose values these are, of when, how they were made, and what they are not."""
     start, end = (datetime.fromtimestamp(t, UTC) for t in (a.t0_s, a.t1_s))
     lines = (
-        f"Everbeat export for {a.card.pseudonym}, record number {number_of(a.card)}",
+        f"Everbeat export for {a.card.pseudonym}, record number {shown_number(a.card)}",
         f"from {start.isoformat()} to {end.isoformat()}; time_utc is UTC, the page's zone was {a.zone.key}",
         f"view {a.view}: {'revisions and late readings applied' if a.view == 'best' else 'as shown at the time'}; "
         "the columns shown_* are what was shown live",

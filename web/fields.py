@@ -14,13 +14,10 @@ from itertools import pairwise
 from typing import Any
 
 from device.signals import SIGNALS
+from twin_engine.registry import DELAY_MOST_S, HEIGHT_CM, MAX_NAME, OLDEST_YEAR, PAUSE_S, SEXES, WEIGHT_KG
 
 MAX_TEXT = 200  # nothing that a person types here is longer
-OLDEST_YEAR = 1900
-PAUSE_MOST_S = 120
-DELAY_MOST_S = 120.0
 BOUNDS = ("crisis_low", "low", "high", "crisis_high")
-SEXES = ("female", "male", "unknown")
 
 
 class Wrong(ValueError):
@@ -99,11 +96,11 @@ def _birth_year(this_year: int) -> Rule:
 
 _DEVICE = r"[A-Za-z0-9._:@-]*"
 _RECORD: dict[str, Rule] = {
-    "pseudonym": _text(2, 40),
+    "pseudonym": _text(2, MAX_NAME),
     "number": _text(4, 24, r"[A-Za-z0-9./-]*"),
     "sex": _one_of(*SEXES),
-    "height_cm": _number(30, 250, "cm"),
-    "weight_kg": _number(0.4, 400, "kg"),
+    "height_cm": _number(*HEIGHT_CM, "cm"),
+    "weight_kg": _number(*WEIGHT_KG, "kg"),
 }
 _BED, _SPEAKER = _text(1, 24), _text(1, 64, _DEVICE)
 
@@ -133,7 +130,7 @@ def _rules(this_year: int) -> dict[str, dict[str, Rule]]:
     record = _RECORD | {"birth_year": _birth_year(this_year)}
     return {
         "ack": {"alarm": _text(1, 120)},
-        "pause": {"seconds": _number(1, PAUSE_MOST_S, "s", whole=True)},
+        "pause": {"seconds": _number(*PAUSE_S, "s", whole=True)},
         "resume": {},
         "admit": record | {"bed": _BED, "device": _text(1, 64, _DEVICE, blank=True)},
         "edit": record,

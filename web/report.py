@@ -1,7 +1,7 @@
 """The report of a shift: one page of HTML that needs nothing else, to be read, printed or saved as PDF by the browser.
 
-Whose it is and of when; per channel what was measured, made up and withheld; alarms, refusals and commands with who
-did what; a plot of each channel; what it must not be used for. No script runs in it.
+Whose it is and of when; per channel what was measured, made up and withheld; alarms, refusals, what people did to the
+record and commands, with who did what; a plot of each channel; what it must not be used for. No script runs in it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from typing import Any
 
 from device.signals import channel as channel_row
 from twin_engine.messages import Packed
+from twin_engine.registry import shown_number
 from twin_engine.store.feed import Feed, Past, View
 from twin_engine.store.history import joined
 from twin_engine.store.thin import thin
-from web.asked import Asked, number_of, slice_us
+from web.asked import Asked, slice_us
 from web.channels import tolerance_of
 from web.compare import Score, gaps, score
 from web.look import looks
 from web.report_facts import Facts, facts
 from web.report_plot import STYLES, TRUTH, plot
+from web.report_story import CHAPTERS, Teller
 from web.words import Translate, catalogue, words
 
 _POINTS = 1600
@@ -29,8 +31,6 @@ _TICKS = 7
 _MAX_GAPS = 40
 _MAX_LINES = 400  # of the story; a report that leaves lines out says so
 _WHOLE_S = 3600.0  # longer reports are made from the thinned traces: the shares stay right to a second
-ALARMS = ("alarm-raised", "alarm-over", "alarm-acknowledged", "audio-paused", "audio-resumed", "gap-opened", "withheld")
-THREATS = ("refused", "quarantined")
 
 _STYLE = """@page { size: A4 landscape; margin: 13mm; }
 * { box-sizing: border-box; } body { font: 11px/1.45 "Inter", system-ui, sans-serif; color: #10202e; background: #fff;
@@ -72,6 +72,7 @@ class _Pen:
         self, feed: Feed, a: Asked, t: Translate, language: str, shown: Past, known: Past, coarse: bool
     ) -> None:
         self._feed, self._a, self._t, self._known_words = feed, a, t, catalogue(language)
+        self._language = language
         self._shown, self._known, self._coarse = shown, known, coarse
         self._channels = [c for c in sorted(shown.samples | known.samples, key=_order) if c in shown.samples]
 
@@ -83,7 +84,7 @@ class _Pen:
         )
         rows = (
             ("report.patient", card.pseudonym),
-            ("report.number", number_of(card)),
+            ("report.number", shown_number(card)),
             ("report.born", str(card.birth_year) if card.birth_year else t("patient.born_unknown")),
             ("report.bed", card.bed),
             ("report.range", f"{self._day(a.t0_s)} – {self._day(a.t1_s)}"),
@@ -155,8 +156,8 @@ class _Pen:
 
     def story(self) -> Iterator[str]:
         t = self._t
-        kinds = {"alarms": ALARMS, "threats": THREATS, "commands": ("command",)}
-        for name, wanted in kinds.items():
+        tell = Teller(self._language, self._name).sentence
+        for name, wanted in CHAPTERS.items():
             lines = [e for e in self._shown.events if e.get("kind") in wanted]
             yield f"<h2>{escape(t(f'report.{name}'))}</h2>"
             if not lines:
@@ -165,19 +166,11 @@ class _Pen:
             heads = "".join(f"<th>{escape(t(f'report.{n}'))}</th>" for n in ("when", "what", "who"))
             yield f"<table class='story'><thead><tr>{heads}</tr></thead><tbody>"
             for e in lines[:_MAX_LINES]:
-                cells = (self._clock(float(e["t"])), self._sentence(e), str(e.get("who") or "–"))
+                cells = (self._clock(float(e["t"])), tell(e), str(e.get("who") or "–"))
                 yield "<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>"
             yield "</tbody></table>"
             if len(lines) > _MAX_LINES:
                 yield f"<p>{escape(t('report.more', n=len(lines) - _MAX_LINES))}</p>"
-
-    def _sentence(self, event: dict[str, Any]) -> str:
-        """The event in the page's language where it knows the kind and has the facts, else as the engine said it."""
-        template = self._known_words.get(f"event.{event.get('kind')}")
-        try:
-            return template.format(**event["facts"]) if template and event.get("facts") else str(event.get("text", ""))
-        except (KeyError, IndexError, ValueError):
-            return str(event.get("text", ""))
 
     def plots(self) -> Iterator[str]:
         a, t = self._a, self._t

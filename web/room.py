@@ -21,6 +21,8 @@ from web.ward import Spark
 
 log = logging.getLogger(__name__)
 
+NOT_SILENT: dict[str, Any] = {"since": None, "why": ""}
+
 
 @dataclass(slots=True)
 class Room:
@@ -46,26 +48,34 @@ class Room:
         if card == self.card:
             return
         self.card = card
-        if not card.present:
+        over = self.silent is not None and not card.present
+        if over:
             self.silent = None  # nothing is expected of her any more
         for viewer in list(self.viewers.values()):
+            if over:
+                viewer.push("silent", NOT_SILENT)
             viewer.push("card", {"card": banner(card)})
 
 
 def greet(room: Room, viewer: Viewer) -> None:
     """Whose room this is, how its signals look, and all that is known."""
     viewer.push("hello", {"card": banner(room.card), "looks": looks()})
-    give_all(room, viewer)
+    _show(room, viewer)
+    if room.silent is not None:
+        viewer.push("silent", room.silent)
 
 
 def give_all(room: Room, viewer: Viewer) -> None:
-    """The whole picture, whatever the viewer has seen before."""
+    """The whole picture, whatever the viewer has seen and missed before: also that a silence is over."""
+    _show(room, viewer)
+    viewer.push("silent", room.silent or NOT_SILENT)
+
+
+def _show(room: Room, viewer: Viewer) -> None:
     viewer.push("snapshot", room.history.snapshot())
     if room.history.status is not None:
         viewer.push("status", room.history.status)
     viewer.push("events", list(room.history.events))
-    if room.silent is not None:
-        viewer.push("silent", room.silent)
 
 
 def banner(card: PatientCard) -> dict[str, object]:

@@ -27,6 +27,7 @@ Read = Callable[[str, str, int], Iterable[Entry]]  # patient, after this entry's
 
 MINUTE_S = 60
 LATE_S = 180.0  # a device in low-power mode sends once a minute, and what takes much longer is no LIVE word any more
+CHUNK_MIN = 5  # minutes read in one go: what a long range needs beyond ROOM_BYTES is that much
 EARLY_S = 10.0  # a device's clock may be ahead of the store's by a little
 ROOM_BYTES = 256 * 2**20
 _LAST = 2**64 - 1  # the greatest second half of an entry's id: reading goes on after it, with the minute's first
@@ -47,7 +48,12 @@ class Minute:
     complete: bool = True  # whether `shown` is there
 
     def add(self, entry: Entry) -> None:
-        """The next entry. Raises ValueError where its bytes are no wire message."""
+        """The next entry; one that was taken already changes nothing. ValueError where its bytes are no wire message.
+
+        A minute that still runs is read on together with the minutes before it, and so from before what it has.
+        """
+        if _order(entry.id) <= _order(self.last_id):
+            return
         self.last_id = entry.id
         self.events.extend(entry.events)
         for device, facts in ((entry.status or {}).get("devices") or {}).items():
@@ -74,6 +80,12 @@ class Minute:
         if self.coarse is None:
             self.coarse = {c: _coarse(parts[0], before.get(c)) for c, parts in self.shown.items()}
         return sum(p.times_us.nbytes + p.data.nbytes for parts in self.shown.values() for p in parts)
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    """An entry's id as the store orders it: milliseconds, then the number within one."""
+    ms, _, number = entry_id.partition("-")
+    return int(ms), int(number or 0)
 
 
 def _coarse(own: Packed, before: Packed | None) -> Packed:
@@ -103,24 +115,30 @@ class Archive:
         until_s = min(now_s + _SETTLED_S, t1_s + LATE_S)
         with self._locks[patient]:
             minutes = self._get(patient, t0_s - EARLY_S, until_s, now_s, not coarse)
-            later = self._get(patient, until_s, now_s + _SETTLED_S, now_s, False) if view == "best" else []
+            later = self._get(patient, until_s, now_s + _SETTLED_S, now_s, False) if view == "best" else {}
             return _past(minutes, later, (round(t0_s * 1e6), round(t1_s * 1e6)), view, coarse)
 
-    def _get(self, patient: str, from_s: float, to_s: float, now_s: float, full: bool) -> list[Minute]:
-        """The minutes that hold entries of [from, to], oldest first; `full`: with all samples."""
+    def _get(self, patient: str, from_s: float, to_s: float, now_s: float, full: bool) -> dict[int, Minute]:
+        """The minutes that hold entries of [from, to], oldest first; `full`: with all samples.
+
+        What is given is held by the caller, whatever is forgotten meanwhile: all samples only where they were wanted.
+        """
         kept = self._minutes.setdefault(patient, {})
         wanted = range(int(from_s // MINUTE_S), int(to_s // MINUTE_S) + 1)
         for stale in [m for m in kept if m * MINUTE_S < now_s - HISTORY_MS / 1000 - MINUTE_S]:
             self._forget(patient, stale)
         missing = [m for m in wanted if m not in kept or not kept[m].over or (full and not kept[m].complete)]
-        self._load(patient, missing, now_s)
+        held = {m: kept[m] if full else _light(kept[m]) for m in wanted if m in kept and m not in missing}
+        for start in range(0, len(missing), CHUNK_MIN):
+            chunk = missing[start : start + CHUNK_MIN]
+            self._load(patient, chunk, now_s)
+            held |= {m: kept[m] if full else _light(kept[m]) for m in chunk}
+            self._make_room(patient)
         with self._room:
             for m in wanted:
                 if (patient, m) in self._heavy:
                     self._heavy.move_to_end((patient, m))
-        found = [kept[m] for m in wanted if m in kept]
-        self._make_room()
-        return found
+        return dict(sorted(held.items()))
 
     def _load(self, patient: str, missing: list[int], now_s: float) -> None:
         """Read the missing minutes, neighbours in one go."""
@@ -140,14 +158,23 @@ class Archive:
             with self._room:
                 self._heavy[patient, m] = size
 
-    def _make_room(self) -> None:
-        """Forget the samples that were not asked for the longest, until the rest fits; what is thinned stays."""
+    def _make_room(self, mine: str) -> None:
+        """Forget the samples that were not asked for the longest, until the rest fits; what is thinned stays.
+
+        The caller holds the lock of the patient `mine`. Whose lock another thread holds keeps hers: she is being read.
+        """
         with self._room:
             held = sum(self._heavy.values())
-            while held > self._room_bytes and len(self._heavy) > 1:
-                (patient, m), size = self._heavy.popitem(last=False)
-                held -= size
-                self._minutes[patient][m] = _light(self._minutes[patient][m])
+            for patient, m in list(self._heavy)[:-1]:
+                if held <= self._room_bytes:
+                    return
+                if patient == mine or self._locks[patient].acquire(blocking=False):
+                    try:
+                        held -= self._heavy.pop((patient, m))
+                        self._minutes[patient][m] = _light(self._minutes[patient][m])
+                    finally:
+                        if patient != mine:
+                            self._locks[patient].release()
 
     def _forget(self, patient: str, m: int) -> None:
         with self._room:
@@ -164,13 +191,16 @@ def _light(minute: Minute) -> Minute:
     return Minute(minute.last_id, minute.over, {}, minute.coarse, minute.revised, minute.events, minute.devices, False)
 
 
-def _past(minutes: list[Minute], later: list[Minute], span_us: tuple[int, int], view: View, coarse: bool) -> Past:
+def _past(
+    minutes: dict[int, Minute], later: dict[int, Minute], span_us: tuple[int, int], view: View, coarse: bool
+) -> Past:
     shown: dict[str, list[Packed]] = {}
-    for minute in minutes:
+    for minute in minutes.values():
         for channel, parts in _thinned(minute) if coarse else minute.shown.items():
             shown.setdefault(channel, []).extend(parts)
     revised: dict[str, list[Packed]] = {}
-    for r in [r for minute in _once(minutes + later) for r in minute.revised] if view == "best" else []:
+    known = (minutes | later).values()  # each once: the two stretches meet in one
+    for r in [r for minute in known for r in minute.revised] if view == "best" else []:
         if len(r) and r.times_us[0] <= span_us[1] and r.times_us[-1] >= span_us[0]:
             revised.setdefault(r.channel, []).append(r)
     samples = {}
@@ -180,15 +210,10 @@ def _past(minutes: list[Minute], later: list[Minute], span_us: tuple[int, int], 
         whole = settled(whole, COARSE_US) if coarse else whole
         if len(inside := between(whole, *span_us)):
             samples[channel] = inside
-    events = [e for m in minutes for e in m.events if span_us[0] <= float(e["t"]) * 1e6 <= span_us[1]]
-    devices = {device: source for m in minutes for device, source in m.devices.items()}
+    events = [e for m in minutes.values() for e in m.events if span_us[0] <= float(e["t"]) * 1e6 <= span_us[1]]
+    devices = {device: source for m in minutes.values() for device, source in m.devices.items()}
     return Past(samples, sorted(events, key=lambda e: float(e["t"])), devices)
 
 
 def _thinned(minute: Minute) -> Iterable[tuple[str, list[Packed]]]:
     return [(c, [s]) for c, s in (minute.coarse or {}).items()]
-
-
-def _once(minutes: list[Minute]) -> list[Minute]:
-    """Each minute once: the two stretches meet in one."""
-    return list({id(m): m for m in minutes}.values())

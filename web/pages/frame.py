@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import dash
 import dash_mantine_components as dmc
@@ -72,6 +72,18 @@ def is_page(path: str) -> bool:
         return True
     rest = path.removeprefix(PATIENT_PREFIX).rstrip("/") if path.startswith(PATIENT_PREFIX) else ""
     return bool(rest) and (rest.count("/") == 0 or (rest.count("/") == 1 and rest.endswith("/replay")))
+
+
+def back_to(wanted: str) -> str:
+    """Where a visitor goes back to: one of our own pages, with its query; the ward where `wanted` is none.
+
+    A browser drops tabs and line ends out of an address and takes a backslash for a slash, so only what is a page
+    letter for letter passes, and it is written anew.
+    """
+    path, _, query = wanted.partition("#")[0].partition("?")
+    if not is_page(path) or not path.isprintable() or "\\" in path or "//" in path:
+        return WARD
+    return quote(path, safe="/%") + (f"?{urlencode(parse_qsl(query))}" if query else "")
 
 
 def missing() -> html.Main:

@@ -10,8 +10,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import dcc, html
 
-from twin_engine.registry import PatientCard
-from web.acts import shown_number
+from twin_engine.registry import PatientCard, shown_number
 from web.pages.frame import room_path
 from web.words import Translate
 

@@ -17,9 +17,9 @@ import dash
 import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
-from twin_engine.registry import PatientCard
+from twin_engine.registry import PatientCard, shown_number
 from web import ui
-from web.acts import CONSEQUENTIAL, Acts, confirms, shown_number
+from web.acts import Acts
 from web.fields import Wrong, check
 from web.pages import patient_forms as forms
 from web.pages import pending
@@ -30,7 +30,8 @@ from web.words import Translate
 
 NEW = ""  # the patient of the form that admits somebody
 _LOOK_MS, _WAIT_MS = 2000, 400
-_FIELD = {"type": "eb-field", "form": ALL, "name": ALL}
+_PART = {"form": ALL, "patient": ALL, "seen": ALL, "about": ALL}  # of a form's ids: patient_forms.Sheet
+_FIELD = {"type": "eb-field", "name": ALL, **_PART}
 
 
 def register(app: Dash, relay: Relay, acts: Acts) -> None:
@@ -64,7 +65,7 @@ def layout(relay: Relay) -> html.Main:
             _panel(t),
             dcc.Store(id="eb-who", data=None),
             dcc.Store(id="eb-sent", data=None),
-            dcc.Store(id="eb-seen", data=""),
+            dcc.Store(id="eb-seen", data=" ".join(marks(tables))),
             dcc.Interval(id="eb-look", interval=_LOOK_MS),
             dcc.Interval(id="eb-wait", interval=_WAIT_MS, disabled=True),
         ],
@@ -106,12 +107,14 @@ def _register_tables(app: Dash, relay: Relay) -> None:
     )  # type: ignore[untyped-decorator]  # dash is untyped  # fmt: skip
     def look(_: int, __: Any, seen: str) -> list[Any]:
         tables = _tables(translate(), relay)
-        marks = [hashlib.sha256(json.dumps(table, default=_plain).encode()).hexdigest() for table in tables]
-        old = (seen or " ").split(" ")
-        changed = [
-            no_update if mark == before else table for table, mark, before in zip(tables, marks, old, strict=True)
-        ]
-        return [*changed, " ".join(marks)]
+        new, old = marks(tables), (seen or " ").split(" ")
+        changed = [no_update if mark == before else table for table, mark, before in zip(tables, new, old, strict=True)]
+        return [*changed, " ".join(new)]
+
+
+def marks(tables: list[Any]) -> list[str]:
+    """One a table: it is drawn anew only where its mark has changed, so that no button goes under a finger."""
+    return [hashlib.sha256(json.dumps(table, default=_plain).encode()).hexdigest() for table in tables]
 
 
 def _plain(component: Any) -> Any:
@@ -172,39 +175,48 @@ def identity(t: Translate, card: PatientCard) -> str:
 
 def _register_sending(app: Dash, relay: Relay, acts: Acts) -> None:
     @app.callback(
-        Output(_FIELD, "error"), Output({"type": "eb-wrong", "form": ALL}, "children"), Output("eb-sent", "data"),
+        Output(_FIELD, "error"), Output({"type": "eb-wrong", **_PART}, "children"), Output("eb-sent", "data"),
         Output("eb-wait", "disabled"), Output("eb-panel-note", "children", allow_duplicate=True),
-        Input({"type": "eb-send", "form": ALL}, "n_clicks"), Input(_FIELD, "n_submit"),
-        State(_FIELD, "value"), State("eb-who", "data"), State("eb-signal", "value", allow_optional=True),
-        prevent_initial_call=True,
+        Input({"type": "eb-send", **_PART}, "n_clicks"), Input(_FIELD, "n_submit"),
+        State(_FIELD, "value"), State("eb-who", "data"), prevent_initial_call=True,
     )  # type: ignore[untyped-decorator]  # dash is untyped  # fmt: skip
-    def press(_: Any, __: Any, values: list[Any], patient: str | None, signal: str | None) -> Any:
+    def press(_: Any, __: Any, values: list[Any], patient: str | None) -> Any:
         ids = [spec["id"] for spec in ctx.outputs_list[0]]
         places = [spec["id"]["form"] for spec in ctx.outputs_list[1]]
         if patient is None or not ctx.triggered or not ctx.triggered[0]["value"]:
             return [no_update] * len(ids), [no_update] * len(places), no_update, no_update, no_update
-        t, pressed = translate(), ctx.triggered_id["form"]
-        form = "limits" if pressed == "reset" else pressed
-        typed = {i["name"]: value for i, value in zip(ids, values, strict=True) if i["form"] == form}
-        if pressed == "reset":
-            typed = {"reset": True}
-        wrong, sent, stop = _send(
-            acts, relay, patient, form, typed | ({"signal": signal} if form == "limits" else {}), t
-        )
+        t, pressed = translate(), ctx.triggered_id
+        form = "limits" if pressed["form"] == "reset" else pressed["form"]
+        wrong, sent, stop = send(acts, relay, patient, pressed, typed_in(pressed, form, ids, values), t)
         errors = [wrong.get(i["name"], "") if i["form"] == form else "" for i in ids]
         note = t("patients.sent") if sent else ""
         return errors, [stop if place == form else "" for place in places], sent or no_update, sent is None, note
 
 
-def _send(
-    acts: Acts, relay: Relay, patient: str, kind: str, typed: dict[str, Any], t: Translate,
+def typed_in(pressed: dict[str, str], form: str, ids: list[dict[str, str]], values: list[Any]) -> dict[str, Any]:
+    """What the fields of the pressed form hold, and nothing of a form that was drawn for somebody or something else."""
+    signal = {"signal": pressed["about"]} if form == "limits" else {}
+    if pressed["form"] == "reset":
+        return signal | {"reset": True}
+    own = {name: pressed[name] for name in ("patient", "seen", "about")} | {"form": form}
+    return signal | {i["name"]: v for i, v in zip(ids, values, strict=True) if own.items() <= i.items()}
+
+
+def send(
+    acts: Acts, relay: Relay, patient: str, pressed: dict[str, str], typed: dict[str, Any], t: Translate,
 ) -> tuple[dict[str, str], dict[str, Any] | None, str]:  # fmt: skip
-    """(errors by field, what was sent or None, why nothing could be sent at all)."""
+    """(errors by field, what was sent or None, why nothing could be sent at all).
+
+    `patient` is whose panel is open, `pressed` the id of what was pressed: the form must have been drawn for her, and
+    beside the record number that is hers now.
+    """
     card = relay.card(patient) if patient else None
+    drawn_for = forms.seen(card) if card else pressed["seen"]
+    if pressed["patient"] != patient or pressed["seen"] != drawn_for or (patient and card is None):
+        return {}, None, t("patients.act.other")
+    kind = "limits" if pressed["form"] == "reset" else pressed["form"]
     if "on" in typed:
         typed["on"] = typed["on"] == forms.ON
-    if kind in CONSEQUENTIAL and (card is None or not confirms(card, typed.pop("confirm", None))):
-        return {"confirm": t("patients.wrong.confirm")}, None, ""
     patient = patient or f"p-{secrets.token_hex(6)}"
     sent_s = time.time()
     try:
@@ -214,7 +226,7 @@ def _send(
     if wrong:
         return {name: t(w.key, **w.facts) for name, w in wrong.items()}, None, ""
     body = check(kind, typed, time.gmtime().tm_year).body
-    return {}, {"patient": patient, "kind": kind, "body": body, "t": sent_s}, ""
+    return {}, {"patient": patient, "kind": kind, "body": body, "who": acts.who, "t": sent_s}, ""
 
 
 def _register_waiting(app: Dash, relay: Relay) -> None:

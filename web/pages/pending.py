@@ -17,13 +17,19 @@ def outcome(
     sent: Mapping[str, Any], card: PatientCard | None, status: Mapping[str, Any], events: Iterable[Mapping[str, Any]],
     now_s: float,
 ) -> tuple[str, str]:  # fmt: skip
-    """(waiting, done, refused or unknown; the engine's words where it refused). `sent`: patient, kind, body, t."""
-    refusal = [e for e in events if e.get("kind") == "act-refused" and e["t"] >= sent["t"] - _CLOCKS_S]
+    """(waiting, done, refused or unknown; the engine's words where it refused). `sent`: patient, kind, body, who, t."""
+    refusal = [e for e in events if _refuses(e, sent)]
     if refusal:
         return REFUSED, str(refusal[-1]["text"])
     if card is not None and _shows(sent["kind"], sent["body"], card, status):
         return DONE, ""
     return (WAITING if now_s - sent["t"] < PATIENCE_S else UNKNOWN), ""
+
+
+def _refuses(event: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
+    """Whether the event answers this act: its kind, by this person, and not an earlier one's."""
+    asked = (event.get("kind"), (event.get("facts") or {}).get("act"), event.get("who"))
+    return asked == ("act-refused", sent["kind"], sent["who"]) and event["t"] >= sent["t"] - _CLOCKS_S
 
 
 def _shows(kind: str, body: Mapping[str, Any], card: PatientCard, status: Mapping[str, Any]) -> bool:
@@ -34,9 +40,11 @@ def _shows(kind: str, body: Mapping[str, Any], card: PatientCard, status: Mappin
     if kind == "limits":
         return _limits(body, card)
     if kind == "release":
-        return card.device != str(body["device"])
-    if kind in ("assign", "exchange"):
-        return str(body.get("device", body.get("new"))) in speaks
+        return str(body["device"]) not in speaks  # she may have several: the card names one, the status all
+    if kind == "assign":
+        return str(body["device"]) in speaks
+    if kind == "exchange":
+        return str(body["new"]) in speaks and str(body["old"]) not in speaks
     return card.present and all(getattr(card, name) == value for name, value in body.items() if name != "device")
 
 

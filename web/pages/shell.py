@@ -23,7 +23,7 @@ INDEX = f"""<!DOCTYPE html>
   </head>
   <body>
     {{%app_entry%}}
-    <noscript><p class="eb-notfound">Everbeat draws live data and needs JavaScript.</p></noscript>
+    <noscript><p class="eb-notfound">{{%noscript%}}</p></noscript>
     <footer>{{%config%}}{{%scripts%}}{{%renderer%}}</footer>
   </body>
 </html>"""
