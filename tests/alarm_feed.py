@@ -55,7 +55,7 @@ class AlarmingFeed(FakeFeed):
             raise ValueError(self.refusing)
         self.acts.append((kind, body))
         if kind == "ack":
-            self._acknowledge([*self.raised] if body["alarm"] == "all" else [body["alarm"]], who)
+            self._acknowledge(body["alarm"] if isinstance(body["alarm"], list) else [body["alarm"]], who)
         elif kind == "pause":
             self.audio = {"paused_until_s": time.time() + body["seconds"], "by": who}
             self._tell("audio-paused", f"{who} paused the alarm sound", who=who)

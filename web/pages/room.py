@@ -13,6 +13,7 @@ from dash import Dash, Input, Output, State, ctx, html, no_update
 from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Feed
 from web import ui
+from web.acts import shown_number
 from web.pages.commands import BUTTONS, button, expectation, face, payload
 from web.pages.frame import ROOM_TEMPLATE, patient_of, section, translate
 from web.relay import Relay
@@ -91,6 +92,10 @@ def _register_commands(app: Dash, feed: Feed, relay: Relay) -> None:
         card = relay.card(patient_of(path or ""))
         if card is None:
             return no_update, translate()("command.no_patient")
+        drawn = live or {}
+        if (drawn.get("patient"), drawn.get("number")) != (card.id, shown_number(card)):
+            log.warning("%s for %s was refused: the screen showed another patient", row.method, card.id)
+            return no_update, translate()("command.other")
         if not card.device:
             return no_update, translate()("command.no_device")
         try:

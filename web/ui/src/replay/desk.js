@@ -2,7 +2,6 @@
 // keeps the address. React draws what it holds, a few times a second at most.
 import {t} from '../i18n.js';
 import {lazy} from '../lazy.js';
-import {store} from '../store.js';
 import {lookOf, orderChannels, sampleAt} from '../view.js';
 import {clockTime, tick} from '../words.js';
 import {JUMPS} from './Controls.js';
@@ -18,9 +17,10 @@ const POINTS_PER_PX = 3;
 const LABEL_PX = 74;
 
 export class Desk {
-  constructor(patient, number, render) {
-    Object.assign(this, {render, hours: new Map(), story: storyOf(new Map()), rows: [], scores: {}, hover: null, trouble: '', loading: true, empty: false});
-    this.past = new Past(patient, number);
+  /** @param {object} store of the patient whose replay this is; `number`: her record number on this screen */
+  constructor(store, number, render) {
+    Object.assign(this, {store, render, hours: new Map(), story: storyOf(new Map()), rows: [], scores: {}, hover: null, trouble: '', loading: true, empty: false});
+    this.past = new Past(store.patient, number);
     this.past.onTrouble = (error) => this.#fail(error);
     const now = Date.now() / 1000;
     this.asked = new URLSearchParams(window.location.search).has('at');
@@ -53,7 +53,7 @@ export class Desk {
       });
       this.overview = new Overview(over, {onRange: (t0, t1, at) => this.model.range(t0, t1, at)});
       this.#readHours(Math.ceil(MAX_S / HOUR_S) + 1);
-    });
+    }).catch((error) => this.#fail(error));
     return () => {
       this.gone = true;
       document.removeEventListener('keydown', keys);
@@ -99,7 +99,7 @@ export class Desk {
     const first = !this.rows.length;
     for (const k of this.hours.keys()) if ((k + 1) * HOUR_S < Date.now() / 1000 - MAX_S) this.hours.delete(k);
     this.story = storyOf(this.hours);
-    const {looks, status} = store();
+    const {looks, status} = this.store;
     const before = this.rows.map((row) => row.id).join();
     this.rows = orderChannels(this.story.channels, looks).map((id) => ({
       id, meta: this.story.channels[id], look: lookOf(looks, id), period: status?.channels?.[id]?.period_s ?? this.story.channels[id].period_s,
