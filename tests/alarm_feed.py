@@ -64,9 +64,11 @@ class AlarmingFeed(FakeFeed):
         elif kind == "limits":
             own = {k: v for k, v in body.items() if k not in ("signal", "reset")}
             kept = {k: v for k, v in self.card.limits.items() if k != body["signal"]}
-            self.card = replace(
-                self.card, limits=kept if body.get("reset") else {**kept, body["signal"]: Limits(**own)}
-            )
+            self.write(limits=kept if body.get("reset") else {**kept, body["signal"]: Limits(**own)})
+
+    def write(self, **fields: Any) -> None:
+        """Change the patient's record."""
+        self.clinic.cards[self.card.id] = replace(self.card, **fields)
 
     def clear(self) -> None:
         """No alarm, no pause."""

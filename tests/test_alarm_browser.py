@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -247,7 +246,7 @@ def test_what_is_no_number_and_what_somebody_else_changed_is_not_sent(page: Any,
     page.click(".eb-limits .eb-primary")
     says(page, ".eb-limits-note", "expected a number", "12e")
     page.fill('.eb-limits [name="high"]', "12,5")
-    feed.card = replace(feed.card, limits={"gsr_uS": Limits(2.0, 11.0, None, 20.0, 3.0)})
+    feed.write(limits={"gsr_uS": Limits(2.0, 11.0, None, 20.0, 3.0)})
     says(page, ".eb-limits-note", "changed by somebody else")
     page.click(".eb-limits .eb-primary")
     time.sleep(0.3)
@@ -270,13 +269,19 @@ def test_the_tab_names_the_patient_and_a_new_page_takes_the_focus(page: Any) -> 
     until(page, "document.activeElement.id === 'content'", 5)
     wait_for(page, f'{BAR}[data-priority="3"]')
     until(page, "document.querySelector('#downtime') !== null", 5)
+    page.wait_for_selector("#timeline .eb-values", state="attached", timeout=20_000)
+    size = page.viewport_size
+    page.set_viewport_size({"width": 1280, "height": 720})
+    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [1280, 720]
+    page.screenshot(path="/tmp/w/mroom_replay.png")
+    page.set_viewport_size(size)
     page.go_back()
     wait_for(page, GSR, 30)
 
 
 def test_after_a_discharge_nothing_alarms_and_the_page_says_when_it_was(page: Any, feed: AlarmingFeed) -> None:
     wait_for(page, f'{SOUND}[data-sound="sounding"]')
-    feed.card = replace(feed.card, discharged_ms=int(time.time() * 1000))
+    feed.write(discharged_ms=int(time.time() * 1000))
     says(page, BAR, "Discharged at")
     says(page, "#session-bar", "Discharged at")
     time.sleep(4)
@@ -285,3 +290,19 @@ def test_after_a_discharge_nothing_alarms_and_the_page_says_when_it_was(page: An
     assert page.query_selector(".eb-downtime") is None
     assert page.get_attribute(GSR, "data-alarm") == "0"
     assert page.get_attribute("#waves", "data-moving") == "false"
+
+
+def test_a_body_that_cannot_be_loaded_says_so_and_is_loaded_when_asked_again(context: Any, page: Any) -> None:
+    page.close()
+    other = context.new_page()
+    asked: list[str] = []
+    other.route("**/everbeat_body*", lambda route: (asked.append(route.request.url), route.abort()))
+    other.goto(ROOM)
+    wait_for(other, ".eb-body-missing", 30)
+    says(other, ".eb-body-missing", "can't be loaded", "Try again")
+    assert len(asked) == 2 and "retry=" in asked[1]
+    other.unroute("**/everbeat_body*")
+    other.click(".eb-body-missing button")
+    wait_for(other, ".eb-twin", 30)
+    assert other.query_selector(".eb-body-missing") is None
+    other.close()
