@@ -2,7 +2,8 @@
 
 Start the demo on its own state first, then run this beside it:
 
-    everbeat demo --port 8060 --patients 8 --replay ../shared/data/emg_gsr/subj09.csv.gz --replay ../shared/data/vitals_1hz
+    everbeat demo --port 8060 --patients 8 --replay ../shared/data/emg_gsr/subj09.csv.gz \
+        --replay ../shared/data/vitals_1hz
     python scripts/screenshots.py http://127.0.0.1:8060
 
 The engine is stopped at the end (its process is looked up by name under the demo), to show what a clinician sees then.

@@ -53,7 +53,7 @@ class AlarmingFeed(FakeFeed):
             raise ValueError(self.refusing)
         self.acts.append((kind, body))
         if kind == "ack":
-            self._acknowledge([*self.raised] if body["alarm"] == "all" else [body["alarm"]], who)
+            self._acknowledge(body["alarm"] if isinstance(body["alarm"], list) else [body["alarm"]], who)
         elif kind == "pause":
             self.audio = {"paused_until_s": time.time() + body["seconds"], "by": who}
             self._tell("audio-paused", f"{who} paused the alarm sound", who=who)
@@ -61,6 +61,10 @@ class AlarmingFeed(FakeFeed):
             self.audio = {"paused_until_s": None, "by": ""}
         else:
             super().act(patient, kind, body, who)
+
+    def write(self, **fields: Any) -> None:
+        """Change the patient's record."""
+        self.clinic.cards[self.card.id] = replace(self.card, **fields)
 
     def clear(self) -> None:
         """No alarm, no pause."""

@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {readFileSync, readdirSync} from 'node:fs';
-import {standing} from '../web/ui/src/alarms.js';
+import {acknowledging, fromEngine, newBelow, quiet, standing} from '../web/ui/src/alarms.js';
 import {EngineClock, ViewClock} from '../web/ui/src/clock.js';
 import {downtime} from '../web/ui/src/downtime.js';
 import {learn} from '../web/ui/src/i18n.js';
-import {bodyOf, formOf, meaning} from '../web/ui/src/limits.js';
+import {twice} from '../web/ui/src/lazy.js';
+import {bodyOf, formOf, meaning, numberOf, signature} from '../web/ui/src/limits.js';
 import {marksOf} from '../web/ui/src/marks.js';
 import {Scale, niceRange} from '../web/ui/src/scale.js';
 import {KEEP_S, Series} from '../web/ui/src/series.js';
@@ -167,10 +168,63 @@ test('without an alarm of the engine there is none, whatever the channels show',
   assert.deepEqual(standing({...live, status: {channels: {gsr_uS: {provenance: 'synthesised', value: 900}}}}), []);
 });
 
-test('a dead line outranks everything and silences what it can no longer know', () => {
+test('a dead line outranks everything and what it can no longer know stays, marked and quiet', () => {
   const alarms = standing({...live, connection: {state: 'down', since: 55}, status: status(raised('a'))});
-  assert.deepEqual(alarms.map((a) => [a.priority, a.source]), [[3, 'page']]);
+  assert.deepEqual(alarms.map((a) => [a.priority, a.source, a.last, quiet(a)]), [[3, 'page', undefined, false], [2, 'engine', 55, true]]);
+  const known = standing({...live, connection: {state: 'down', since: 55}, status: status(raised('a')), here: new Map([['page-down', 55]])});
+  assert.equal(known[0].source, 'page', 'also when it is acknowledged here');
+  assert.equal(wanted(known, null, 60).priority, 0);
   assert.match(alarmText(alarms[0]), /No data from the twin since/);
+});
+
+test('of a discharged patient nothing is an alarm', () => {
+  assert.deepEqual(standing({...live, connection: {state: 'discharged', since: 50}, status: status(raised('a')), dropped: {t: 59, count: 3}}), []);
+  assert.equal(downtime({state: 'discharged', since: 50}, {devices: {a: {last_frame_s: 1}}}, 60).failed, '');
+});
+
+test('an acknowledgement names exactly the alarms that were shown, never all', () => {
+  assert.deepEqual(acknowledging(['a']), [{alarm: 'a'}]);
+  assert.deepEqual(acknowledging(['a', 'b']), [{alarm: ['a', 'b']}]);
+  assert.deepEqual(acknowledging([]), []);
+  const many = acknowledging(Array.from({length: 130}, (_, i) => `a${i}`));
+  assert.deepEqual(many.map(({alarm}) => alarm.length), [64, 64, 2]);
+});
+
+test('what came below the top alarm is told once, and nothing that is acknowledged', () => {
+  const alarms = standing({...live, status: status(raised('top', {priority: 3, kind: 'limit-high'}), raised('b', {kind: 'bad-signal'}), raised('c', {kind: 'bad-signal', channel: 'gsr_uS', signal: 'gsr_uS', acked_by: 'Ada'}))});
+  assert.deepEqual(newBelow(alarms, new Set()).map((a) => a.key), ['b']);
+  assert.deepEqual(newBelow(alarms, new Set(['b'])), []);
+});
+
+test('a row of the ward says an alarm in the same words as its room, with variant and unit', () => {
+  const row = {id: 'a', kind: 'limit-high', channel: 'skin_temp_C', signal: 'skin_temp_C', priority: 2, since_s: 5, over_s: null, acked_by: '', fresh: 1, all: 1,
+    text: 'as it came', facts: {label: 'Skin temperature', value: '39.2', limit: '38.5', unit: 'Cel', variant: 'unmeasured'}};
+  const looks = {skin_temp_C: {unit: '°C', factor: 1, digits: 1, label: 'Skin temperature'}};
+  assert.match(alarmText(fromEngine(row), looks), /when last measured: 39.2 °C, limit 38.5 °C/);
+});
+
+test('a module that could not be fetched is asked for once more under another address', async () => {
+  const asked = [];
+  const flaky = (url) => { asked.push(url); return asked.length < 2 ? Promise.reject(new Error('gone')) : Promise.resolve('it'); };
+  assert.equal(await twice(flaky, 'x.js'), 'it');
+  assert.deepEqual(asked, ['x.js', 'x.js?retry=1']);
+  await assert.rejects(twice(() => Promise.reject(new Error('gone')), 'x.js'), /gone/);
+});
+
+test('a typed number has a comma or a point, and what is none is refused by name', () => {
+  assert.deepEqual(['1,5', ' 1.5 ', '-.5', '12', ''].map(numberOf), [1.5, 1.5, -0.5, 12, null]);
+  for (const text of ['12e', '1,5,0', 'x', '1 2', 'NaN', '0x1']) assert.ok(Number.isNaN(numberOf(text)), text);
+  const form = formOf({low: 1, high: 2, crisis_low: null, crisis_high: null, delay_s: 4, on: true}, {factor: 1});
+  assert.equal(bodyOf('gsr_uS', {...form, high: '2,5'}, {factor: 1}).body.high, 2.5);
+  assert.match(bodyOf('gsr_uS', {...form, crisis_high: '12e'}, {factor: 1}).error, /Crisis high.*12e.*Nothing was sent/);
+  assert.match(bodyOf('gsr_uS', {...form, delay_s: '4s'}, {factor: 1}).error, /Delay/);
+});
+
+test('limits that were sent from here are known again when the record comes back with them', () => {
+  const sent = bodyOf('gsr_uS', formOf({low: 1, high: 2, delay_s: 4}, {factor: 1}), {factor: 1}).body;
+  const record = {low: 1, high: 2, crisis_low: null, crisis_high: null, delay_s: 4, on: true, default: false, usual: null};
+  assert.equal(signature(sent), signature(record));
+  assert.notEqual(signature({...record, high: 3}), signature(record));
 });
 
 test('the page\'s own alarm is acknowledged on this screen until the line fails again', () => {

@@ -24,7 +24,7 @@ _ANSWER = re.compile(r"43/(?:twin|ward),(?P<ack>\d+)(?P<body>\[.*)", re.S)
 class Viewer:
     """Everything that one socket is sent, in order. `confirms=False` reads and never confirms."""
 
-    def __init__(self, url: str, patient: str = "", confirms: bool = True, namespace: str = NAMESPACE) -> None:
+    def __init__(self, url: str, patient: str = "p-7f3a", confirms: bool = True, namespace: str = NAMESPACE) -> None:
         self.heard: queue.Queue[tuple[str, Any]] = queue.Queue()
         self.names: list[str] = []
         self.unconfirmed: list[str] = []

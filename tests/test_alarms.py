@@ -330,6 +330,28 @@ def test_an_act_on_what_is_not_there_changes_nothing_and_is_told(bed: Bed, kind:
     assert len(bed.said("act-refused")) == 1
 
 
+def test_a_list_of_ids_acknowledges_exactly_those_and_an_unknown_one_is_told_without_stopping_them(bed: Bed) -> None:
+    bed.live(6, hr_bpm=HIGH, spo2_pct=88.0)
+    bed.live(4, hr_bpm=HIGH, spo2_pct=88.0)
+    rate, oxygen = sorted(bed.alarms, key=lambda a: str(a["channel"]))
+    bed.act("ack", alarm=[rate["id"], "gone"])
+    assert {a["id"]: a["acked_by"] for a in bed.alarms} == {rate["id"]: NURSE, oxygen["id"]: ""}
+    (event,) = bed.said("act-refused")
+    assert (event.facts["variant"], event.facts["count"]) == ("alarm.some", "1")
+    bed.act("ack", alarm=[rate["id"], oxygen["id"]])
+    assert all(a["acked_by"] == NURSE for a in bed.alarms)
+    assert len(bed.said("alarm-acknowledged")) == 2, "each once"
+
+
+@pytest.mark.parametrize("ids", [[], ["x", "y"], ["x"] * 65])
+def test_a_list_without_a_standing_alarm_or_a_longer_one_changes_nothing_and_is_told(bed: Bed, ids: list[str]) -> None:
+    bed.live(6, hr_bpm=HIGH)
+    before = bed.twin.alarms
+    bed.act("ack", alarm=[*ids, *([bed.only["id"]] if len(ids) == 65 else [])])
+    assert bed.twin.alarms == before
+    assert [e.facts["variant"] for e in bed.said("act-refused")] == ["alarm"]
+
+
 _RATES = st.lists(st.sampled_from([0.0, 45.0, 72.0, 119.0, 121.0, 130.0, 155.0, None]), min_size=4, max_size=16)
 
 

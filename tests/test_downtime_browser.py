@@ -93,8 +93,16 @@ def test_all_devices_silent_is_told_apart_from_a_silent_engine(page: Any, feed: 
 def test_a_silent_engine_is_told_with_cause_time_and_steps_and_the_last_values_stay(
     page: Any, feed: AlarmingFeed
 ) -> None:
+    name = feed.alarm("limit-high", 3, "gsr_uS", value=21.3, limit=20.0, text="Skin conductance high")
+    until(page, f"document.querySelector('{GSR}').dataset.alarm === '3'", 8)
     feed.frozen = True
     wait_for(page, '#downtime[data-failed="engine"]', 15)
+    until(page, f"document.querySelector('{GSR} .eb-tile-alarm').textContent.includes('last known at')", 5)
+    assert page.evaluate(f"getComputedStyle(document.querySelector('{GSR}')).animationName") == "none"
+    until(page, f"document.querySelector('{BAR}').dataset.count === '2'", 5)
+    page.keyboard.press("a")
+    says(page, ".eb-alarm-list", "Skin conductance high", "last known at")
+    page.keyboard.press("Escape")
     says(page, "#downtime", "not current", "The twin engine is silent", "Since", "s ago", "Cause", "bedside monitor")
     says(page, "#downtime", "Call IT, ext. 4242")
     assert page.eval_on_selector_all("#downtime ol li", "e => e.length") == 5
@@ -106,6 +114,8 @@ def test_a_silent_engine_is_told_with_cause_time_and_steps_and_the_last_values_s
     wait_for(page, '#downtime[data-small="true"]')
     page.click(f"{BAR} .eb-ack")
     says(page, BAR, "acknowledged on this screen only")
+    assert page.get_attribute("#alarm-bar-sound", "data-sound") == "acknowledged"
+    del feed.raised[name]
     feed.thaw()
     wait_for(page, "#downtime[hidden]", 15)
 

@@ -116,8 +116,9 @@ def test_events_and_revisions_reach_a_viewer_as_they_happen() -> None:
         assert kind is FrameKind.REVISION and revised.channel == "gsr_uS" and (revised.provenance & REVISED).all()
 
 
-def test_a_patient_that_is_not_there_is_refused() -> None:
-    with running() as web, Viewer(web.url, patient="somebody-else") as viewer:
+@pytest.mark.parametrize("patient", ["somebody-else", ""])
+def test_a_patient_that_is_not_there_or_not_named_is_refused(patient: str) -> None:
+    with running() as web, Viewer(web.url, patient=patient) as viewer:
         assert viewer.closed.wait(5)
         assert viewer.heard.empty()
 

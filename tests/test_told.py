@@ -63,7 +63,13 @@ def everything(generator: Generator) -> tuple[list[Event], list[dict[str, object
     look()
     bed.tell(Refused("dev", "malformed", "expected a frame", 2))
     look()
-    for act, body in (("ack", {"alarm": "x"}), ("pause", {"seconds": 0}), ("dance", {}), ("pause", {"seconds": 1})):
+    for act, body in (
+        ("ack", {"alarm": "x"}),
+        ("ack", {"alarm": [bed.alarms[0]["id"], "x"]}),
+        ("pause", {"seconds": 0}),
+        ("dance", {}),
+        ("pause", {"seconds": 1}),
+    ):
         bed.act(act, **body)
     bed.live(4)
     bed.act("pause", seconds=100)

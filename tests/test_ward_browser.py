@@ -315,14 +315,22 @@ def test_a_device_is_exchanged_only_for_the_patient_whose_number_was_typed(page:
     assert feed.clinic.cards[card.id].device == "esp32-777"
 
 
-def test_when_the_line_is_down_the_whole_board_says_so(page: Any) -> None:
+def test_when_the_line_is_down_the_whole_board_says_so_and_every_row_what_was_last_known(
+    page: Any, feed: FakeWard
+) -> None:
     page.goto(URL)
     page.wait_for_selector(".eb-wrow >> nth=50", state="attached")
+    feed.clinic.raise_alarm("p-0002", "limit-high", "hr_bpm", 3, "Heart rate 156, above 150")
+    until(page, 'document.querySelector(\'[data-patient="p-0002"] [data-fresh="true"]\') !== null')
     page.context.set_offline(True)
     page.evaluate("window.everbeatWard.socket.io.engine.close()")
     until(page, "document.querySelector('#ward').dataset.line === 'down'")
     assert "Nothing on this page is current" in page.inner_text(".eb-ward-stop")
     assert page.text_content('[data-patient="p-0001"] .eb-wrow-sure').strip() == "NOT CURRENT"
+    assert page.text_content('[data-patient="p-0001"] .eb-wrow-state').strip() == "Not current; last known: no alarm"
+    assert "not current, last known" in page.text_content('[data-patient="p-0002"] .eb-wrow-state')
+    assert page.query_selector('.eb-wrow [data-fresh="true"]') is None, "nothing flashes"
+    assert page.evaluate("getComputedStyle(document.querySelector('.eb-ward-stop')).position") == "sticky"
     page.context.set_offline(False)
     until(page, "document.querySelector('#ward').dataset.line === 'live'", 20)
 

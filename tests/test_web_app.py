@@ -27,6 +27,10 @@ BASE = f"http://{HOST}:{SETTINGS.port}"
 T = words("en")
 BUDGET_BYTES = 750_000
 LIVE = {"signals": ["emg_activity_mV.zyg", "gsr_uS"], "unplugged": [], "pending": [], "failed": [], "connected": True}
+DRAWN = {
+    "patient": "p-7f3a",
+    "number": "p-7f3a",
+}  # whose values stood on the screen; a card without a number shows its id
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +178,17 @@ def test_a_press_becomes_a_command_for_the_patients_device(
     assert pressed in answer.get_json()["response"]["link"]["asked"]
 
 
+@pytest.mark.parametrize("drawn", [{}, {"patient": "p-other", "number": "p-7f3a"}, {**DRAWN, "number": "4712"}])
+def test_a_press_on_a_screen_that_showed_another_patient_is_refused(
+    client: Client, feed: FakeFeed, drawn: dict[str, str]
+) -> None:
+    before = len(feed.commands)
+    answer = press(client, "btn-identify", drawn=drawn).get_json()["response"]
+    assert "another patient" in answer["command-note"]["children"]
+    assert "link" not in answer
+    assert len(feed.commands) == before
+
+
 def test_a_press_while_the_store_is_down_says_that_nothing_was_sent(client: Client, feed: FakeFeed) -> None:
     feed.down = True
     try:
@@ -217,11 +232,14 @@ def test_component_classes_name_the_props_that_the_bundle_knows() -> None:
     assert ui.WaveMonitor(id="w").to_plotly_json()["props"] == {"id": "w"}
 
 
-def press(client: Client, button: str, unplugged: list[str] | None = None, **headers: str) -> Any:
+def press(
+    client: Client, button: str, unplugged: list[str] | None = None, drawn: dict[str, str] = DRAWN, **headers: str
+) -> Any:
     """Call the demo bar's callback the way the page does."""
     dependencies = get(client, "/_dash-dependencies").get_json()
     spec = next(d for d in dependencies if d["output"].startswith("..link.asked"))
-    values = {"link.live": {**LIVE, "unplugged": unplugged or []}, "link.asked": {}, "url.pathname": "/"}
+    values = {"link.live": {**LIVE, **drawn, "unplugged": unplugged or []}, "link.asked": {}}
+    values["url.pathname"] = "/patient/p-7f3a"
     entry = lambda d: {**d, "value": values.get(f"{d['id']}.{d['property']}", 1 if d["id"] == button else None)}  # noqa: E731
     outputs = [dict(zip(("id", "property"), o.split("."), strict=True)) for o in spec["output"].strip(".").split("...")]
     body = {

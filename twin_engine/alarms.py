@@ -20,6 +20,7 @@ from twin_engine.told import told
 
 HIGH, MEDIUM, LOW = 3, 2, 1
 LIMIT_KINDS = ("limit-high", "limit-low")
+MAX_ACKNOWLEDGED = 64  # ids in one act
 PAUSE_S = (1.0, 120.0)  # least and longest; IEC 60601-1-8 wants an end that nobody has to remember
 _SAME_PLACE = {"withheld": "silent", "distrusted": "silent"}  # one alarm for a channel without trusted readings
 
@@ -149,7 +150,7 @@ class Desk:
         """A person acknowledges, pauses the sound, or switches it on again. What makes no sense changes nothing."""
         match message.kind:
             case "ack":
-                self._acknowledge(str(message.body.get("alarm", "")), message)
+                self._acknowledge(message.body.get("alarm"), message)
             case "pause":
                 self._pause(message.body.get("seconds"), message)
             case "resume":
@@ -164,10 +165,14 @@ class Desk:
         if until_us is not None and self.now_us >= until_us:
             self._sound("ended")
 
-    def _acknowledge(self, wanted: str, message: Acted) -> None:
-        """`wanted` is an alarm's id or "all". What is over goes; what lasts stays, marked."""
-        meant = [a for a in self.alarms.standing if wanted in (a.id, "all")]
-        if not meant and wanted != "all":
+    def _acknowledge(self, wanted: object, message: Acted) -> None:
+        """`wanted` is an alarm's id, a list of at most 64, or "all". What is over goes; what lasts stays, marked.
+
+        Ids that stand no more are told, and the others are acknowledged all the same.
+        """
+        ids = wanted if isinstance(wanted, list | tuple) else [wanted]
+        meant = [a for a in self.alarms.standing if wanted == "all" or a.id in ids]
+        if len(ids) > MAX_ACKNOWLEDGED or (not meant and wanted != "all"):
             return self._refuse(message, "alarm")
         for alarm in meant:
             if alarm.acked_us is not None:
@@ -177,6 +182,9 @@ class Desk:
             else:
                 self.put(replace(alarm, acked_by=message.who, acked_us=self.now_us))
             self.tell("alarm-acknowledged", alarm, "info", _spoken(alarm), self.now_us, message.who)
+        missing = 0 if wanted == "all" else len({str(name) for name in ids} - {a.id for a in meant})
+        if missing:
+            self._refuse(message, "alarm.some", count=str(missing))
         return None
 
     def _pause(self, seconds: object, message: Acted) -> None:

@@ -14,7 +14,7 @@ assign       device                                            the device speaks
 release      device                                            the device speaks for nobody from now on
 exchange     old, new                                          both at once
 limits       signal, and what differs; or ``reset: true``      her own alarm limits of a signal
-ack          alarm (an id or ``all``)                          for the fold: :class:`twin_engine.messages.Acted`
+ack          alarm (an id, a list of ids, or ``all``)          for the fold: :class:`twin_engine.messages.Acted`
 pause        seconds, 1 to 120                                 the same
 resume       nothing                                           the same
 ===========  ================================================  ==================================================
@@ -30,6 +30,7 @@ from typing import Any
 
 from device.signals import SIGNALS
 from security.identity import is_device_id
+from twin_engine.alarms import MAX_ACKNOWLEDGED
 from twin_engine.facts import FACTS, ActRefused, fact, number, only, shown
 from twin_engine.registry import DEFAULT_LIMITS, DELAY_MOST_S, PAUSE_S, Limits, PatientCard
 
@@ -232,11 +233,20 @@ def _acted(act: Act, card: PatientCard, _devices: tuple[str, ...]) -> Turn:
     """Only its form: what it does is the fold's."""
     wanted = {"ack": ("alarm",), "pause": ("seconds",), "resume": ()}[act.kind]
     only(act.body, wanted)
-    if act.kind == "ack" and not (isinstance(act.body.get("alarm"), str) and act.body["alarm"]):
-        raise ActRefused("malformed", "expected the id of an alarm or 'all', got neither; nothing was acknowledged")
+    if act.kind == "ack":
+        _alarm_ids(act.body.get("alarm"))
     if act.kind == "pause":
         number("seconds", act.body.get("seconds"), "malformed", *PAUSE_S)
     return Turn(card)
+
+
+def _alarm_ids(wanted: object) -> None:
+    ids = wanted if isinstance(wanted, list) else [wanted]
+    if not 0 < len(ids) <= MAX_ACKNOWLEDGED or not all(isinstance(name, str) and name for name in ids):
+        raise ActRefused(
+            "malformed",
+            f"expected an alarm's id, 1 to {MAX_ACKNOWLEDGED} of them, or 'all', got others; nothing was acknowledged",
+        )
 
 
 _RULES: dict[str, Callable[[Act, PatientCard, tuple[str, ...]], Turn]] = {

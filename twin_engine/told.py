@@ -75,6 +75,8 @@ SENTENCES: dict[str, str] = {
     "event.audio-resumed.broken": "a new alarm of high priority ended the pause of the alarm sound",
     "event.act-refused": "{who} asked for '{act}', which can't be done to an alarm; nothing changed",
     "event.act-refused.alarm": "{who} acknowledged an alarm that is not there any more; nothing changed",
+    "event.act-refused.alarm.some": "{who} also acknowledged what is not there any more ({count}); "
+    "the other alarms are acknowledged",
     "event.act-refused.seconds": "{who} asked for a pause of other than {least} to {most} s; nothing changed",
     "alarm.limit-high": "{label} high: {value} {unit}, limit {limit} {unit}",
     "alarm.limit-low": "{label} low: {value} {unit}, limit {limit} {unit}",

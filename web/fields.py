@@ -17,6 +17,7 @@ from device.signals import SIGNALS
 from twin_engine.registry import DELAY_MOST_S, HEIGHT_CM, MAX_NAME, OLDEST_YEAR, PAUSE_S, SEXES, WEIGHT_KG
 
 MAX_TEXT = 200  # nothing that a person types here is longer
+ALARMS_MOST = 64  # acknowledged by one act
 BOUNDS = ("crisis_low", "low", "high", "crisis_high")
 
 
@@ -83,6 +84,16 @@ def _one_of(*names: str) -> Rule:
     return rule
 
 
+def _alarms(raw: Any) -> str | list[str]:
+    """An alarm's id (or "all"), or a list of 1 to 64 ids."""
+    one = _text(1, 120)
+    if not isinstance(raw, list):
+        return str(one(raw))
+    if not 0 < len(raw) <= ALARMS_MOST:
+        raise Wrong("patients.wrong.length", least=1, most=ALARMS_MOST, got=len(raw))
+    return [str(one(name)) for name in raw]
+
+
 def _yes(raw: Any) -> bool:
     if not isinstance(raw, bool):
         raise Wrong("patients.wrong.choice")
@@ -129,7 +140,7 @@ def check(kind: str, body: Mapping[str, Any], this_year: int) -> Checked:
 def _rules(this_year: int) -> dict[str, dict[str, Rule]]:
     record = _RECORD | {"birth_year": _birth_year(this_year)}
     return {
-        "ack": {"alarm": _text(1, 120)},
+        "ack": {"alarm": _alarms},
         "pause": {"seconds": _number(*PAUSE_S, "s", whole=True)},
         "resume": {},
         "admit": record | {"bed": _BED, "device": _text(1, 64, _DEVICE, blank=True)},

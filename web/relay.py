@@ -171,9 +171,9 @@ class Relay:
     # ------------------------------------------------------------------------------------------- the viewers
 
     def join(self, sid: str, patient: str) -> bool:
-        """Give the socket `sid` the whole picture of `patient` ("" = the first) and keep it fed; False: no such one."""
+        """Give the socket `sid` the whole picture of `patient` and keep it fed; False: there is no such one."""
         with self._lock:
-            room = self._rooms.get(patient) if patient else next(iter(self._rooms.values()), None)
+            room = self._rooms.get(patient)
             if room is None:
                 return False
             viewer = Viewer(sid, self._send, self._settings.window, self._resync)
@@ -202,9 +202,9 @@ class Relay:
         return bool(self._rooms)
 
     def card(self, patient: str) -> PatientCard | None:
-        """The card of `patient` ("" = the first), None where there is none."""
+        """The card of `patient`, None where there is none."""
         with self._lock:
-            room = self._rooms.get(patient) if patient else next(iter(self._rooms.values()), None)
+            room = self._rooms.get(patient)
             return room.card if room else None
 
     def cards(self) -> list[PatientCard]:

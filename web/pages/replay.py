@@ -14,15 +14,17 @@ from web.settings import WebSettings
 
 def register(app: Dash, feed: Feed, relay: Relay, settings: WebSettings) -> None:
     """The page."""
-    dash.register_page("replay", path_template=REPLAY_TEMPLATE, title="Everbeat", layout=lambda **_: layout())
+    dash.register_page("replay", path_template=REPLAY_TEMPLATE, title="Everbeat", layout=lambda **_: layout(settings))
 
 
-def layout() -> html.Main:
-    """Head and timeline. Which patient, and which moment, the timeline reads from the address."""
+def layout(settings: WebSettings) -> html.Main:
+    """Head, alarms of now, and timeline. Which patient, and which moment, the timeline reads from the address."""
     t = translate()
     return html.Main(
         [
             ui.SessionBar(id="session-bar", page="replay"),
+            ui.AlarmBar(id="alarm-bar", shortcut=False),  # key A goes to the next alarm here
+            ui.Downtime(id="downtime", contact=settings.downtime_contact),
             section(t("replay.title"), "replay", [ui.Timeline(id="timeline")], panel=False),
         ],
         className="eb-page eb-replay",

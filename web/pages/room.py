@@ -10,6 +10,7 @@ import dash
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, ctx, html, no_update
 
+from twin_engine.registry import shown_number
 from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Feed
 from web import ui
@@ -91,6 +92,10 @@ def _register_commands(app: Dash, feed: Feed, relay: Relay) -> None:
         card = relay.card(patient_of(path or ""))
         if card is None:
             return no_update, translate()("command.no_patient")
+        drawn = live or {}
+        if (drawn.get("patient"), drawn.get("number")) != (card.id, shown_number(card)):
+            log.warning("%s for %s was refused: the screen showed another patient", row.method, card.id)
+            return no_update, translate()("command.other")
         if not card.device:
             return no_update, translate()("command.no_device")
         try:

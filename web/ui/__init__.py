@@ -78,13 +78,13 @@ class VitalBoard(_Base):
 
 
 class AlarmBar(_Base):
-    """Standing alarms, the loudest first, with their panel, the alarm log and the sound."""
+    """Standing alarms, the loudest first, with their panel, the alarm log and the sound. `shortcut`: key A opens it."""
 
     _type = "AlarmBar"
-    _prop_names: ClassVar[list[str]] = ["id"]
+    _prop_names: ClassVar[list[str]] = ["id", "shortcut"]
 
-    def __init__(self, id: str) -> None:
-        super().__init__(id=id)
+    def __init__(self, id: str, shortcut: bool = True) -> None:
+        super().__init__(id=id, shortcut=shortcut)
 
 
 class Downtime(_Base):

@@ -1,31 +1,48 @@
 // Which alarms stand, as the page shows them: the engine's (status.alarms) and the page's own, about its line. Pure.
 // Priorities after IEC 60601-1-8: *** high, ** medium, * low, always with the word. The engine raises, latches and
-// clears; nothing here invents or hides one. While the line is dead the engine's last word is no longer known to be
-// true: then only the line's own alarm stands.
+// clears; nothing here invents or hides one. While the line is dead, the engine's alarms are its last word: they stay,
+// marked with when that was, below the line's own alarm, and neither flash nor sound.
 import {clockTime} from './words.js';
 
 export const STARS = {3: '***', 2: '**', 1: '*'};
 const PHYSIOLOGICAL = new Set(['limit-high', 'limit-low']);
 const TOGETHER_S = 5; // channels of one sensor that changed within this are one line
+const MAX_IDS = 64;
 const DROPPED_S = 30; // how long a slow screen says so
 
 /**
  * @param {{connection: object, status: object, dropped: object, now: number, here: Map}} seen `now` in Unix s; `here`:
  *   key of a page's own alarm -> the `since` that was acknowledged on this screen
  * @returns {Array<object>} not acknowledged first, then highest and newest first. Each has key, ids (the engine's),
- *   kind, priority, physiological, channels, signal, since, over, ackedBy, acked (Unix s or null), members, source
+ *   kind, priority, physiological, channels, signal, since, over, ackedBy, acked (Unix s or null), members, source; those
+ *   that are no longer known to stand also `last`, the Unix s of the engine's last word. None of a discharged patient.
  */
 export function standing({connection, status, dropped, now, here = new Map()}) {
+  if (connection.state === 'discharged') return [];
   const line = lineAlarm(connection);
-  const engine = line.length ? [] : together((status?.alarms ?? []).map(fromEngine));
+  const last = line.length ? {last: connection.since} : {};
+  const engine = together((status?.alarms ?? []).map(fromEngine)).map((alarm) => ({...alarm, ...last}));
   const own = [...line, ...slow(dropped, now)].map((alarm) => quietHere(alarm, here));
-  return [...own, ...engine].sort((a, b) => quiet(a) - quiet(b) || b.priority - a.priority || b.since - a.since);
+  return [...own, ...engine].sort((a, b) => isLast(a) - isLast(b) || quiet(a) - quiet(b) || b.priority - a.priority || b.since - a.since);
 }
 
-/** Whether somebody has acknowledged it: it stays on screen and makes no sound. */
-export const quiet = (alarm) => Boolean(alarm.ackedBy);
+/** Whether somebody has acknowledged it, or it is only the engine's last word: it stays on screen and makes no sound. */
+export const quiet = (alarm) => Boolean(alarm.ackedBy) || isLast(alarm);
 
-function fromEngine(alarm) {
+const isLast = (alarm) => alarm.last !== undefined;
+
+/** The acts that acknowledge exactly these alarms of the engine; one takes at most 64 ids. */
+export function acknowledging(ids) {
+  const bodies = [];
+  for (let i = 0; i < ids.length; i += MAX_IDS) bodies.push({alarm: ids.length === 1 ? ids[0] : ids.slice(i, i + MAX_IDS)});
+  return bodies;
+}
+
+/** Alarms that nobody has acknowledged, other than the top one, with an id that is not among `known`. */
+export const newBelow = (alarms, known) => alarms.slice(1).filter((alarm) => !quiet(alarm) && !alarm.ids.every((id) => known.has(id)));
+
+/** An alarm as the engine's status has it, as the page shows it. */
+export function fromEngine(alarm) {
   return {
     key: alarm.id, ids: [alarm.id], kind: alarm.kind, priority: alarm.priority, source: 'engine',
     physiological: PHYSIOLOGICAL.has(alarm.kind), channels: alarm.channel ? [alarm.channel] : [], signal: alarm.signal ?? '',

@@ -13,13 +13,25 @@ export function formOf(limits, look) {
   return {...Object.fromEntries(texts), delay_s: String(row.delay_s), on: row.on};
 }
 
-const numberOf = (text) => (String(text).trim() === '' ? null : Number(text));
+const NUMBER = /^[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?$/i;
+
+/** A person's number, with a comma or a point; null where nothing stands, NaN where it is none ("12e"). */
+export function numberOf(text) {
+  const typed = String(text).trim();
+  if (typed === '') return null;
+  return NUMBER.test(typed) ? Number(typed.replace(',', '.')) : NaN;
+}
+
+/** Limits as one text, to compare: what stood when a form was opened, what stands now, what was sent. */
+export const signature = (limits) => JSON.stringify([...BOUNDS, 'delay_s', 'on'].map((name) => limits?.[name] ?? null));
 
 /** {body} for the act `limits`, in the signal's unit, or {error}: the sentence that says what is wrong. */
 export function bodyOf(signal, form, look) {
+  const strange = [...BOUNDS, 'delay_s'].find((name) => Number.isNaN(numberOf(form[name])));
+  if (strange) return {error: t('limits.error_number', {name: t(`limits.${strange}`), text: form[strange]})};
   const values = Object.fromEntries(BOUNDS.map((name) => [name, numberOf(form[name])]));
   const order = ['crisis_low', 'low', 'high', 'crisis_high'].map((name) => values[name]).filter((v) => v !== null);
-  const rising = order.every((v, i) => Number.isFinite(v) && (i === 0 || v >= order[i - 1]));
+  const rising = order.every((v, i) => i === 0 || v >= order[i - 1]);
   if (!rising || (values.low !== null && values.low === values.high)) return {error: t('limits.error_order')};
   const delay = numberOf(form.delay_s);
   if (!(delay !== null && delay >= 0 && delay <= MAX_DELAY_S)) return {error: t('limits.error_delay')};

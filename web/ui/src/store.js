@@ -15,7 +15,6 @@ const PAUSE_S = 1.5; // without a word for this long the view goes on only as fa
 const STALE_S = 3; // without a word from the server for this long the page says so; the engine speaks every second
 const RETRY_MS = 2000;
 const LINGER_MS = 300;
-const UNHELD_MS = 3000;
 const MAX_EVENTS = 100;
 const DEFAULT_LAG_S = 4.5;
 const local = () => performance.now() / 1000;
@@ -36,7 +35,12 @@ class Store {
     this.lastWord = -Infinity; // machine's monotonic s of the last message
   }
 
-  /** Subscribe to tick, channels, events, card, past, picked or line. Returns the way out. */
+  /** Whose screen this is, and the line to the server: what an act is sent with. Capture it where it is drawn. */
+  get whose() {
+    return {patient: this.patient, number: this.card ? this.card.number || this.card.id : '', socket: this.socket};
+  }
+
+  /** Subscribe to tick, channels, events, card, past, picked or status. Returns the way out. */
   on(kind, listener) {
     if (!this.listeners.has(kind)) this.listeners.set(kind, new Set());
     this.listeners.get(kind).add(listener);
@@ -47,9 +51,10 @@ class Store {
     this.listeners.get(kind)?.forEach((listener) => listener(detail));
   }
 
-  /** Open the line once; later calls change nothing. */
+  /** Open the line once; later calls change nothing. Without a patient there is none. */
   connect() {
-    if (this.socket) return;
+    if (this.socket || !this.patient) return;
+    this.closed = false;
     this.socket = io('/twin', {
       transports: ['websocket'], auth: {patient: this.patient}, forceNew: true, reconnectionDelayMax: 3000, timeout: 5000,
     });
@@ -65,7 +70,7 @@ class Store {
     hear('event', (event) => this.#events([event]));
     hear('events', (events) => this.#events(events));
     hear('silent', (silent) => { this.silent = silent.since === null ? null : silent; });
-    hear('dropped', ({count}) => { this.dropped = {count: (this.dropped?.count ?? 0) + count, t: Date.now() / 1000}; });
+    hear('dropped', ({count}) => { this.dropped = {count: (this.dropped?.count ?? 0) + count, t: this.engineNow() || Date.now() / 1000}; });
     this.socket.on('connect', () => { this.down = null; });
     this.socket.on('disconnect', (reason) => {
       this.down ??= Date.now() / 1000;
@@ -84,6 +89,7 @@ class Store {
     this.closed = true;
     clearInterval(this.timer);
     this.socket?.disconnect();
+    this.socket = null;
     this.listeners.clear();
     this.series.clear();
   }
@@ -117,6 +123,7 @@ class Store {
     this.status = status;
     this.silent = null;
     this.engine.hear(status.t, local());
+    this.#say('status');
     const order = orderChannels(status.channels ?? {}, this.looks);
     if (order.join() === this.order.join()) return;
     this.order = order;
@@ -140,8 +147,9 @@ class Store {
     return this.engine.now(local());
   }
 
-  /** {state, since (Unix s), why}: connecting, live, silent (engine), stale (no word), down (no socket). */
+  /** {state, since (Unix s), why}: connecting, live, silent (engine), stale (no word), down (no socket), discharged. */
   connection() {
+    if (this.card?.discharged_ms) return {state: 'discharged', since: this.card.discharged_ms / 1000}; // nothing is expected of her
     const quiet = local() - this.lastWord;
     if (this.lastWord === -Infinity) return {state: this.down ? 'down' : 'connecting', since: this.down ?? NaN};
     const since = Date.now() / 1000 - quiet;
@@ -205,32 +213,24 @@ class Store {
   }
 }
 
-let current = null;
+const stores = new Map(); // patient -> Store
 
-/** The store of the patient whose page is open; the first call makes it and opens the line. */
-export function store() {
-  const patient = patientOfPage() || current?.patient || ''; // a room that is being left stays whose it was
-  if (current?.patient !== patient) {
-    current?.close();
-    current = new Store(patient);
-    open(current);
-  }
-  return current;
+/**
+ * The store of the patient whose page is open. Ask once, where a component is mounted, and keep the answer (useMine): the
+ * address may name the next patient while the last one's values are still on screen. It has no line until it is held.
+ */
+export function storeOfPage() {
+  const patient = patientOfPage();
+  if (!stores.has(patient)) stores.set(patient, new Store(patient));
+  return stores.get(patient);
 }
 
-/** Open the line of a patient's page. A component that asks late, after its page was left, gets a store without one;
- * a store that nobody has taken hold of is closed again. */
-function open(made) {
-  setTimeout(() => { if (!made.holders) letGo(made); }, UNHELD_MS);
-  if (!patientOfPage()) return;
-  window.everbeat = made; // for tests and for a curious engineer; nothing on the page reads it
-  made.connect();
-}
-
-/** Keep the open page's store until the returned function is called; the last to let go closes the line. */
-export function hold() {
-  const held = store();
+/** Keep a store, and its line open, until the returned function is called; the last to let go closes it. */
+export function hold(held) {
   held.holders += 1;
+  stores.set(held.patient, held);
+  if (held.patient) window.everbeat = held; // for tests and for a curious engineer; nothing on the page reads it
+  held.connect();
   return () => {
     held.holders -= 1;
     setTimeout(() => { if (!held.holders) letGo(held); }, LINGER_MS); // the next page of this patient may want it
@@ -239,5 +239,6 @@ export function hold() {
 
 function letGo(held) {
   held.close();
-  if (current === held) current = window.everbeat = null;
+  if (stores.get(held.patient) === held) stores.delete(held.patient);
+  if (window.everbeat === held) window.everbeat = null;
 }

@@ -16,7 +16,7 @@ export class WardStore {
     this.listeners = new Map();
   }
 
-  /** Subscribe to `row:ID` (news of one patient), `list` (who is there, or in which order) or `tick`. Returns the way out. */
+  /** Subscribe to `row:ID` (news of one patient), `list` (who is there, or in which order), `news` (any) or `tick`. Returns the way out. */
   on(kind, listener) {
     if (!this.listeners.has(kind)) this.listeners.set(kind, new Set());
     this.listeners.get(kind).add(listener);
@@ -66,6 +66,7 @@ export class WardStore {
     }
     if (moved) this.#say('list');
     for (const id of Object.keys(rows)) this.#say(`row:${id}`);
+    this.#say('news');
   }
 
   /** The server's Unix s now. */

@@ -42,6 +42,9 @@ export const percent = (confidence) => `${Math.round(confidence * 100)}\u00a0%`;
 /** hh:mm:ss of a Unix time in the viewer's zone. */
 export const clockTime = (unixS) => (Number.isFinite(unixS) ? new Date(unixS * 1000).toLocaleTimeString(locale()) : '--:--:--');
 
+/** hh:mm of a Unix time in the viewer's zone. */
+export const hourMinute = (unixS) => (Number.isFinite(unixS) ? new Date(unixS * 1000).toLocaleTimeString(locale(), {hour: '2-digit', minute: '2-digit'}) : '--:--');
+
 /** "1:43": what is left of a pause, s. */
 export const countdown = (seconds) => {
   const s = Math.max(0, Math.ceil(seconds));

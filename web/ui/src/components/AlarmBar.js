@@ -3,46 +3,62 @@
 // sound. The panel with all of them opens below (AlarmPanel).
 import React, {useEffect, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
-import {STARS, quiet} from '../alarms.js';
+import {STARS, newBelow, quiet} from '../alarms.js';
 import {t} from '../i18n.js';
-import {store} from '../store.js';
 import {alarmText} from '../telling.js';
 import {clockTime, countdown, span} from '../words.js';
 import AlarmPanel, {shortcutOn} from './AlarmPanel.js';
-import {Kind, Lamp, State} from './alarmParts.js';
+import {Kind, Lamp, Last, State, calm} from './alarmParts.js';
 import Sound from './Sound.js';
+import {useMine} from './hooks.js';
 import {useAlarmActs} from './useAlarmActs.js';
-import {patientWish, useAlarms} from './useAlarms.js';
+import {useAlarms, wishOf} from './useAlarms.js';
 
-/** Standing alarms, the loudest first. */
-function AlarmBar({id}) {
+/** Standing alarms, the loudest first. `shortcut`: key A opens the panel, where the page has no other use for it. */
+function AlarmBar({id, shortcut = true}) {
+  const s = useMine();
   const seen = useAlarms();
-  const acts = useAlarmActs(seen.alarms);
+  const acts = useAlarmActs(seen);
   const [open, setOpen] = useState(false);
   const opener = useRef(null);
-  useShortcut(() => setOpen((was) => !was));
+  useShortcut(shortcut, () => setOpen((was) => !was));
   const close = () => { setOpen(false); opener.current?.focus(); };
   const [top, ...others] = seen.alarms;
   return (
-    <div id={id} className="eb-bar" data-priority={top?.priority ?? 0} data-count={seen.alarms.length} data-quiet={top ? quiet(top) : 'none'}>
-      {top ? <Top alarm={top} now={seen.now} /> : <p className="eb-bar-calm">{t(seen.heard ? 'alarms.none' : 'alarms.waiting')}</p>}
-      {others.length > 0 && <Others alarms={others} />}
+    <div id={id} className="eb-bar" data-priority={top?.priority ?? 0} data-count={seen.alarms.length} data-quiet={top ? quiet(top) : 'none'} data-number={seen.whose.number}>
+      {top ? <Top alarm={top} now={seen.now} looks={s.looks} /> : <p className="eb-bar-calm">{calm(seen)}</p>}
+      {others.length > 0 && <Others alarms={others} looks={s.looks} />}
+      <Below alarms={seen.alarms} looks={s.looks} />
       <div className="eb-bar-acts">
         {top && !quiet(top) && <button type="button" className="eb-ack" disabled={acts.pending(top)} onClick={() => acts.acknowledge(top)}>{t(acts.pending(top) ? 'alarms.sending' : 'alarms.ack')}</button>}
         <Pause seen={seen} acts={acts} />
-        <Sound id={`${id}-sound`} wish={patientWish} />
+        <Sound id={`${id}-sound`} wish={() => wishOf(s)} heard={(listener) => s.on('status', listener)} />
         <button type="button" className="eb-bar-open" ref={opener} aria-expanded={open} aria-controls={`${id}-panel`} aria-keyshortcuts="a"
           onClick={() => (open ? close() : setOpen(true))}>{t('alarms.open', {count: seen.alarms.length})}</button>
       </div>
       {acts.refusal && <p className="eb-bar-refusal" role="alert">{acts.refusal}</p>}
-      {open && <AlarmPanel id={`${id}-panel`} seen={seen} acts={acts} close={close} />}
+      {open && <AlarmPanel id={`${id}-panel`} seen={seen} acts={acts} close={close} shortcut={shortcut} />}
     </div>
   );
 }
 
-/** Key A, where nobody is writing: it can be turned off in the panel. */
-function useShortcut(toggle) {
+/** Says, to who can't see the bar, which alarms came that are not the top one; that one is announced where it stands. */
+function Below({alarms, looks}) {
+  const known = useRef(new Set());
+  const [said, say] = useState('');
+  const ids = alarms.flatMap((alarm) => alarm.ids);
   useEffect(() => {
+    const fresh = newBelow(alarms, known.current);
+    known.current = new Set(ids);
+    if (fresh.length) say(fresh.map((alarm) => `${t(`alarms.priority_${alarm.priority}`)}: ${alarmText(alarm, looks)}`).join('. '));
+  }, [ids.join()]);
+  return <p className="eb-said eb-bar-said" role="status">{said}</p>;
+}
+
+/** Key A, where nobody is writing: it can be turned off in the panel. */
+function useShortcut(on, toggle) {
+  useEffect(() => {
+    if (!on) return undefined;
     const press = (event) => {
       if (event.key.toLowerCase() !== 'a' || event.ctrlKey || event.metaKey || event.altKey || !shortcutOn()) return;
       if (event.target.closest?.('input, textarea, select, dialog, [contenteditable]')) return;
@@ -53,8 +69,8 @@ function useShortcut(toggle) {
   }, []);
 }
 
-function Top({alarm, now}) {
-  const text = alarmText(alarm, store().looks);
+function Top({alarm, now, looks}) {
+  const text = alarmText(alarm, looks);
   return (
     <>
       <Lamp alarm={alarm} />
@@ -69,11 +85,11 @@ function Top({alarm, now}) {
   );
 }
 
-function Others({alarms}) {
+function Others({alarms, looks}) {
   return (
     <ul className="eb-bar-others" aria-label={t('alarms.others')}>
       {alarms.slice(0, 1).map((alarm) => (
-        <li key={alarm.key} data-priority={alarm.priority}><b>{STARS[alarm.priority]}</b> {alarmText(alarm, store().looks)}</li>
+        <li key={alarm.key} data-priority={alarm.priority}><b>{STARS[alarm.priority]}</b> {alarmText(alarm, looks)} <Last alarm={alarm} /></li>
       ))}
       {alarms.length > 1 && <li className="eb-bar-more">{t('alarms.more', {count: alarms.length - 1})}</li>}
     </ul>
@@ -92,5 +108,7 @@ function Pause({seen, acts}) {
 AlarmBar.propTypes = {
   /** The ID used in Dash callbacks. */
   id: PropTypes.string,
+  /** Whether key A opens the panel. */
+  shortcut: PropTypes.bool,
 };
 export default AlarmBar;

@@ -4,11 +4,11 @@ import React, {useEffect, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
 import {quiet} from '../alarms.js';
 import {t} from '../i18n.js';
-import {store} from '../store.js';
 import {alarmText} from '../telling.js';
 import {clockTime, countdown, span} from '../words.js';
 import AlarmLog from './AlarmLog.js';
-import {Kind, Lamp, State} from './alarmParts.js';
+import {Kind, Lamp, State, calm} from './alarmParts.js';
+import {useStore} from './hooks.js';
 import {identity} from './SessionBar.js';
 
 const SHORTCUT = 'eb-no-shortcut-a';
@@ -16,9 +16,9 @@ const SHORTCUT = 'eb-no-shortcut-a';
 /** Whether key A is a shortcut for this person (WCAG 2.1.4: it can be turned off). */
 export const shortcutOn = () => window.localStorage.getItem(SHORTCUT) !== '1';
 
-function AlarmPanel({id, seen, acts, close}) {
+function AlarmPanel({id, seen, acts, close, shortcut}) {
   const box = useRef(null);
-  const card = store().card;
+  const {card, looks} = useStore('card');
   useEffect(() => box.current?.focus(), []);
   useEffect(() => { // an acknowledged alarm's button goes away: the focus stays in the panel
     if (document.activeElement === document.body) box.current?.focus();
@@ -37,20 +37,20 @@ function AlarmPanel({id, seen, acts, close}) {
       </header>
       {(seen.audio?.paused_until_s ?? 0) > seen.now && <p className="eb-alarm-paused">{t('alarms.paused_by', {who: seen.audio.by, left: countdown(seen.audio.paused_until_s - seen.now)})}</p>}
       <ul className="eb-alarm-list">
-        {seen.alarms.map((alarm) => <Line key={alarm.key} alarm={alarm} now={seen.now} acts={acts} />)}
-        {seen.alarms.length === 0 && <li className="eb-bar-calm">{t(seen.heard ? 'alarms.none' : 'alarms.waiting')}</li>}
+        {seen.alarms.map((alarm) => <Line key={alarm.key} alarm={alarm} now={seen.now} acts={acts} looks={looks} />)}
+        {seen.alarms.length === 0 && <li className="eb-bar-calm">{calm(seen)}</li>}
       </ul>
       <div className="eb-alarm-all">
         <button type="button" onClick={acts.acknowledgeAll} disabled={!seen.alarms.some((alarm) => !quiet(alarm))}>{t('alarms.ack_all')}</button>
-        <Shortcut />
+        {shortcut && <Shortcut />}
       </div>
       <AlarmLog />
     </div>
   );
 }
 
-function Line({alarm, now, acts}) {
-  const what = alarmText(alarm, store().looks);
+function Line({alarm, now, acts, looks}) {
+  const what = alarmText(alarm, looks);
   const waits = acts.pending(alarm);
   return (
     <li data-priority={alarm.priority} data-quiet={quiet(alarm)} data-kind={alarm.kind}>
@@ -83,5 +83,7 @@ AlarmPanel.propTypes = {
   acts: PropTypes.object.isRequired,
   /** Closes the panel. */
   close: PropTypes.func.isRequired,
+  /** Whether key A opens this panel on this page. */
+  shortcut: PropTypes.bool,
 };
 export default AlarmPanel;

@@ -4,24 +4,23 @@ import React, {useEffect, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
 import {STEPS, downtime} from '../downtime.js';
 import {language, t} from '../i18n.js';
-import {hold, store} from '../store.js';
+import {hold} from '../store.js';
 import {clockTime, span} from '../words.js';
+import {useMine} from './hooks.js';
 
-/** The open patient's line and engine, read at each tick. */
-function ofPatient() {
-  const s = store();
-  return downtime(s.connection(), s.status, s.engineNow() || Date.now() / 1000);
-}
+/** A patient's line and engine, read at each tick. */
+const ofPatient = (s) => downtime(s.connection(), s.status, s.engineNow() || Date.now() / 1000);
 
 /** The notice. `contact`: whom to call, '' = the catalogue's default. `read`: another page's own way to know. */
 function Downtime({id, contact = '', read = ofPatient}) {
   const [{failed, since, current, told}, show] = useState({failed: '', since: NaN, current: true, told: ''});
   const [small, shrink] = useState(false);
   const last = useRef('');
+  const s = useMine();
   useEffect(() => keepSheet(), []);
   useEffect(() => {
     const look = () => {
-      const now = read();
+      const now = read(s);
       const words = Number.isFinite(now.since) ? t('downtime.since', {time: clockTime(now.since), span: span(Date.now() / 1000 - now.since)}) : t('downtime.since_unknown');
       const text = `${now.failed}|${now.failed && words}`;
       if (text === last.current) return;
@@ -30,7 +29,7 @@ function Downtime({id, contact = '', read = ofPatient}) {
       show({...now, told: words});
     };
     look();
-    const [letGo, timer] = [hold(), setInterval(look, 500)];
+    const [letGo, timer] = [hold(s), setInterval(look, 500)];
     return () => { clearInterval(timer); letGo(); };
   }, []);
   if (!failed) return <div id={id} hidden />;

@@ -1,10 +1,10 @@
 // The alarm limits of one signal: what they are, what the default is, what a change will do, and the change itself.
 // A modal dialog of the browser: the focus stays in it, Escape closes it.
-import React, {useEffect, useId, useRef, useState} from 'react';
+import React, {useEffect, useId, useReducer, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
 import {act} from '../acts.js';
 import {signalName, t} from '../i18n.js';
-import {BOUNDS, bodyOf, formOf, meaning} from '../limits.js';
+import {BOUNDS, bodyOf, formOf, meaning, numberOf, signature} from '../limits.js';
 import {lookOf} from '../view.js';
 import {useStore} from './hooks.js';
 import {identity} from './SessionBar.js';
@@ -16,15 +16,21 @@ function LimitsDialog({channel, close}) {
   const look = lookOf(s.looks, channel);
   const limits = s.card?.limits?.[signal];
   const box = useRef(null);
+  const [whose] = useState(s.whose); // who stood here when it was opened: all that is sent goes to her
   const [form, setForm] = useState(() => formOf(limits, look));
   const [note, setNote] = useState({text: '', bad: false});
   const [busy, setBusy] = useState(false);
+  const [changed, showNew] = useChanged(limits);
+  const again = () => { showNew(); setForm(formOf(limits, look)); setNote({text: '', bad: false}); };
   useEffect(() => { if (!box.current.open) box.current.showModal(); }, []);
   const send = async (body) => {
+    if (changed.now()) return setNote({text: t('limits.changed'), bad: true});
     setBusy(true);
-    const {ok, error} = await act('limits', body);
+    changed.expect(body.reset ? limits?.usual : body);
+    const {ok, error} = await act('limits', body, whose);
     setBusy(false);
-    setNote({text: ok ? t('limits.sent') : error, bad: !ok});
+    if (!ok) changed.expect(undefined);
+    return setNote({text: ok ? t('limits.sent') : error, bad: !ok});
   };
   const submit = (event) => {
     event.preventDefault();
@@ -44,7 +50,8 @@ function LimitsDialog({channel, close}) {
           <h3>{t('limits.means')}</h3>
           {meaning(form).map((line) => <p key={line}>{line}</p>)}
         </section>
-        <p className="eb-limits-note" role="status" data-bad={note.bad}>{note.text}</p>
+        <p className="eb-limits-note" role="status" data-bad={note.bad || changed.seen}>{changed.seen ? t('limits.changed') : note.text}</p>
+        {changed.seen && <p><button type="button" className="eb-limits-again" onClick={again}>{t('limits.look_again')}</button></p>}
         <div className="eb-limits-acts">
           <button type="button" onClick={() => send({signal, reset: true})} disabled={busy || !limits || limits.default}>{t('limits.reset')}</button>
           <button type="button" onClick={() => box.current.close()}>{t('button.close')}</button>
@@ -53,6 +60,20 @@ function LimitsDialog({channel, close}) {
       </form>
     </dialog>
   );
+}
+
+/** Whether the limits have become others than those that stood here, and than those sent from here; and the way to take
+ * them as seen. `limits` are the record's now. */
+function useChanged(limits) {
+  const known = useRef({stood: signature(limits), sent: undefined});
+  const [, draw] = useReducer((n) => n + 1, 0);
+  const current = signature(limits);
+  if (current === known.current.sent) known.current = {stood: current, sent: undefined};
+  const newest = useRef(current);
+  newest.current = current;
+  const now = () => newest.current !== known.current.stood;
+  const expect = (sent) => { known.current.sent = sent && signature(sent); };
+  return [{seen: now(), now, expect}, () => { known.current = {stood: newest.current, sent: undefined}; draw(); }];
 }
 
 function Fields({form, setForm, usual, look}) {
@@ -64,7 +85,7 @@ function Fields({form, setForm, usual, look}) {
       {[...BOUNDS, 'delay_s'].map((name) => (
         <div key={name} data-field={name}>
           <label htmlFor={`${own}-${name}`}>{t(`limits.${name}`)}</label>
-          <input id={`${own}-${name}`} name={name} type="number" step="any" inputMode="decimal" value={form[name]} onChange={set(name)} aria-describedby={`${own}-${name}-usual`} />
+          <input id={`${own}-${name}`} name={name} type="text" inputMode="decimal" autoComplete="off" maxLength={16} value={form[name]} onChange={set(name)} aria-invalid={Number.isNaN(numberOf(form[name]))} aria-describedby={`${own}-${name}-usual`} />
           <span id={`${own}-${name}-usual`}>{usual ? t('limits.default', {value: standard[name] || t('limits.none_value')}) : t(name === 'delay_s' ? 'limits.delay_range' : 'limits.empty')}</span>
         </div>
       ))}

@@ -1,9 +1,8 @@
 // The 3D body. The viewer is twin/; this gives it the page's one view of the samples, and shows what is picked on it.
-import React, {useEffect, useRef} from 'react';
+import React, {useEffect, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
-import {area, language} from '../i18n.js';
+import {area, language, t} from '../i18n.js';
 import {lazy} from '../lazy.js';
-import {store} from '../store.js';
 import {useStore} from './hooks.js';
 import RegionCard from './RegionCard.js';
 
@@ -13,16 +12,23 @@ const poses = new Map(); // patient -> where the camera stood when the room was 
 function PatientTwin({id, glbUrl, setProps}) {
   const box = useRef(null);
   const viewer = useRef(null);
-  const {card, picked, patient} = useStore('card', 'picked');
+  const s = useStore('card', 'picked');
+  const {card, picked, patient} = s;
+  const [missing, setMissing] = useState(false); // its module could not be had
+  const [tries, setTries] = useState(0);
   useEffect(() => {
     const reducedMotion = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
     let gone = false;
     lazy('body').then(({mountTwin}) => {
       if (gone) return;
       viewer.current = mountTwin(box.current, {
-        glbUrl, getView: () => store().body(), onPick: (place) => store().pick(place), labels: area('body'), reducedMotion, pose: poses.get(patient),
+        glbUrl, getView: () => s.body(), onPick: (place) => s.pick(place), labels: area('body'), reducedMotion, pose: poses.get(patient),
       });
-      if (store().card) viewer.current.setPatient(measures(store().card));
+      if (s.card) viewer.current.setPatient(measures(s.card));
+      viewer.current.setPicked(s.picked?.region ?? null);
+    }).catch((error) => {
+      console.warn('everbeat: the body was not loaded', error);
+      if (!gone) setMissing(true);
     });
     return () => {
       gone = true;
@@ -31,7 +37,7 @@ function PatientTwin({id, glbUrl, setProps}) {
       viewer.current?.dispose();
       viewer.current = null;
     };
-  }, [glbUrl, language()]);
+  }, [glbUrl, language(), tries]);
   useEffect(() => { if (card) viewer.current?.setPatient(measures(card)); }, [card]);
   useEffect(() => {
     viewer.current?.setPicked(picked?.region ?? null);
@@ -41,7 +47,7 @@ function PatientTwin({id, glbUrl, setProps}) {
   }, [picked]);
   const close = () => {
     box.current?.querySelector(`[data-region="${picked?.region}"]`)?.focus();
-    store().pick(null);
+    s.pick(null);
   };
   const onKeyDown = (event) => {
     if (event.key !== 'Escape' || !picked) return;
@@ -51,10 +57,19 @@ function PatientTwin({id, glbUrl, setProps}) {
   return (
     <div className="eb-body-place" onKeyDown={onKeyDown}>
       <div id={id} className="eb-body" ref={box} />
+      {missing && <Missing retry={() => { setMissing(false); setTries(tries + 1); }} />}
       {picked && <RegionCard key={picked.region} place={picked.region} channels={picked.channels} onClose={close} />}
     </div>
   );
 }
+
+/** Instead of the body: everything it shows stands in the tiles, too. */
+const Missing = ({retry}) => (
+  <div className="eb-body-missing" role="alert">
+    <p>{t('body.unavailable')}</p>
+    <button type="button" onClick={retry}>{t('body.retry')}</button>
+  </div>
+);
 
 /** Marks the tiles and traces of these channels on the page, and brings the first tile into sight. */
 function highlight(channels) {

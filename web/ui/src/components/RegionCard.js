@@ -7,24 +7,24 @@ import {lookOf, rangeText} from '../view.js';
 import {badge, clockTime, notCurrent, number, percent, span} from '../words.js';
 import {drawSpark} from '../spark.js';
 import {go} from './SessionBar.js';
-import {mark, put, useTick} from './hooks.js';
+import {mark, put, useMine, useTick} from './hooks.js';
 
 /** A card for `place`, a region or an organ, with a row for each of `channels`; `onClose` when it is to go. */
 export default function RegionCard({place, channels, onClose}) {
   const card = useRef(null);
+  const {patient} = useMine();
   useTick((s) => card.current && channels.forEach((id) => write(s, id, card.current.querySelector(`[data-channel="${id}"]`))));
   const name = t(has(`region.${place}`) ? `region.${place}` : `body.${place}`);
   return (
     <section className="eb-region-card" ref={card} aria-label={name} data-place={place}>
       <header><h3>{name}</h3><button type="button" onClick={onClose} aria-label={t('button.close')}>×</button></header>
       {channels.length === 0 && <p>{t('body.no_sensor')}</p>}
-      {channels.map((id) => <Row key={id} id={id} />)}
+      {channels.map((id) => <Row key={id} id={id} patient={patient} />)}
     </section>
   );
 }
 
-function Row({id}) {
-  const patient = window.everbeat?.patient ?? '';
+function Row({id, patient}) {
   const path = replayPath(patient, `?channel=${encodeURIComponent(id)}`);
   return (
     <div className="eb-region-row" data-channel={id}>

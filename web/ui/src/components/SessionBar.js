@@ -4,16 +4,29 @@ import React, {useEffect, useRef} from 'react';
 import PropTypes from 'prop-types';
 import {patientOfPage, replayPath, roomPath} from '../address.js';
 import {language, languages, t} from '../i18n.js';
-import {clockTime, sourceWord, zone} from '../words.js';
-import {mark, put, useStore, useTick} from './hooks.js';
+import {clockTime, hourMinute, sourceWord, zone} from '../words.js';
+import {mark, put, useStore, useTick, useTitle} from './hooks.js';
+
+let moved = false; // to another page without loading everything anew: the focus goes there, too
+for (const kind of ['_dashprivate_pushstate', 'popstate']) window.addEventListener(kind, () => { moved = true; });
 
 /** Places, patient, line, language and clock. */
 function SessionBar({id, page}) {
+  useEffect(() => { if (moved) focusContent(); }, [page]);
   return ['room', 'replay'].includes(page) ? <OfPatient id={id} page={page} /> : <Plain id={id} page={page} />;
+}
+
+/** What a browser does after a load: who reads by ear or keyboard begins at the new page's start. */
+function focusContent() {
+  moved = false;
+  const content = document.getElementById('content');
+  content?.setAttribute('tabindex', '-1');
+  content?.focus({preventScroll: true});
 }
 
 function OfPatient({id, page}) {
   const {card} = useStore('card');
+  useTitle(card ? [card.pseudonym, card.bed, t(`nav.${page}`)].join(' · ') : t(`nav.${page}`));
   const bar = useRef(null);
   useTick((s) => bar.current && write(s, bar.current));
   return (
@@ -33,6 +46,7 @@ function OfPatient({id, page}) {
 }
 
 function Plain({id, page}) {
+  useTitle([t(`nav.${page}`), t('app.name')].join(' · '));
   return (
     <header id={id} className="eb-session">
       <Places page={page} />
@@ -95,10 +109,10 @@ function Clock() {
 }
 
 function write(s, bar) {
-  const {state} = s.connection();
+  const {state, since} = s.connection();
   mark(bar, 'data-connected', ['live', 'reconnecting'].includes(state));
   mark(bar, 'data-state', state);
-  put(bar.querySelector('.eb-state'), t(`line.${state}`));
+  put(bar.querySelector('.eb-state'), t(`line.${state}`, {time: hourMinute(since)}));
   put(bar.querySelector('.eb-lag'), state === 'live' ? t('line.behind', {seconds: s.lag.toFixed(1)}) : '');
   const sources = [...new Set(Object.values(s.status?.devices ?? {}).map((device) => sourceWord(device.source)))];
   const gone = Boolean(s.card?.discharged_ms);

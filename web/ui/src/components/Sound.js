@@ -8,8 +8,9 @@ import {countdown} from '../words.js';
 
 const EVERY_MS = 200;
 
-/** Follow `wish()` until unmounted; returns {state, left s}. A person's first touch anywhere arms the sound. */
-export function useSound(wish) {
+/** Follow `wish()` until unmounted; returns {state, left s}. A person's first touch anywhere arms the sound. `heard(f)` has
+ * f called at news, too: a tab that is hidden gets its timers seldom. */
+export function useSound(wish, heard) {
   const [now, show] = useState({state: 'blocked', left: 0});
   useEffect(() => {
     const touch = () => { if (speaker().state === 'blocked') speaker().arm(); };
@@ -21,9 +22,11 @@ export function useSound(wish) {
     };
     follow();
     const timer = setInterval(follow, EVERY_MS);
+    const deaf = heard(follow);
     for (const kind of ['pointerdown', 'keydown']) document.addEventListener(kind, touch, true);
     return () => {
       clearInterval(timer);
+      deaf();
       speaker().follow({priority: 0, why: 'armed', left: 0}); // no page that asks, no sound
       for (const kind of ['pointerdown', 'keydown']) document.removeEventListener(kind, touch, true);
     };
@@ -32,8 +35,8 @@ export function useSound(wish) {
 }
 
 /** The button that says how the sound stands. */
-function Sound({id, wish}) {
-  const {state, left} = useSound(wish);
+function Sound({id, wish, heard}) {
+  const {state, left} = useSound(wish, heard);
   const press = () => (state === 'blocked' ? speaker().arm() : speaker().test());
   return (
     <button type="button" id={id} className="eb-sound" data-sound={state} onClick={press} disabled={state === 'unavailable'}
@@ -59,5 +62,7 @@ Sound.propTypes = {
   id: PropTypes.string,
   /** Returns {priority, why, left} (sound.js). */
   wish: PropTypes.func.isRequired,
+  /** Subscribes a listener to news of the line; returns the way out. */
+  heard: PropTypes.func.isRequired,
 };
 export default Sound;

@@ -2,7 +2,6 @@
 // learnt later. Numbers come from whole samples (replay/past.js); charts and overview are drawn by the lazy bundle.
 import React, {useEffect, useReducer, useRef} from 'react';
 import PropTypes from 'prop-types';
-import {patientOfPage} from '../address.js';
 import {channelName, t} from '../i18n.js';
 import {Controls} from '../replay/Controls.js';
 import {Desk} from '../replay/desk.js';
@@ -14,19 +13,20 @@ import {useStore} from './hooks.js';
 
 /** Replay of the stored history of the page's patient. */
 function Timeline({id}) {
-  const {card} = useStore('card');
+  const s = useStore('card');
+  const {card} = s;
   return (
     <div id={id} className="eb-timeline">
-      {card ? <Replay key={card.id} number={card.number || card.id} /> : <p className="eb-waiting" role="status">{t('patient.finding')}</p>}
+      {card ? <Replay key={card.id} store={s} number={card.number || card.id} /> : <p className="eb-waiting" role="status">{t('patient.finding')}</p>}
     </div>
   );
 }
 
-function Replay({number: record}) {
+function Replay({store, number: record}) {
   const [, render] = useReducer((n) => n + 1, 0);
   const desk = useRef(null);
   const [over, charts, head] = [useRef(null), useRef(null), useRef(null)];
-  desk.current ??= new Desk(patientOfPage(), record, render);
+  desk.current ??= new Desk(store, record, render);
   useEffect(() => desk.current.mount({over: over.current, charts: charts.current, head: head.current}), []);
   useEffect(() => desk.current.drawn());
   const d = desk.current;

@@ -3,28 +3,35 @@
 import {useEffect, useRef} from 'react';
 import PropTypes from 'prop-types';
 import {answerTo} from '../answers.js';
-import {store} from '../store.js';
+import {hold} from '../store.js';
+import {useMine} from './hooks.js';
 
 /** Live state for Dash callbacks. */
 function TwinLink({asked = {}, setProps}) {
   const told = useRef('');
   const newest = useRef({});
   newest.current = {asked, setProps};
-  useEffect(() => store().on('tick', () => {
-    const state = read(store(), newest.current.asked);
-    const text = JSON.stringify(state);
-    if (text === told.current) return;
-    told.current = text;
-    newest.current.setProps?.({live: state});
-  }), []);
+  const s = useMine();
+  useEffect(() => {
+    const look = () => {
+      const state = read(s, newest.current.asked);
+      const text = JSON.stringify(state);
+      if (text === told.current) return;
+      told.current = text;
+      newest.current.setProps?.({live: state});
+    };
+    const outs = [hold(s), s.on('tick', look)];
+    return () => outs.forEach((out) => out());
+  }, [s]);
   return null;
 }
 
-/** {signals, unplugged, pending, failed, connected, seen}: `seen` is the newest command looked at, Unix s. */
+/** {patient, number, signals, unplugged, pending, failed, connected, seen}: `seen` is the newest command looked at, Unix s. */
 function read(s, asked) {
   const channels = s.status?.channels ?? {};
   const unplugged = Object.values(s.status?.devices ?? {}).flatMap((device) => device.unplugged ?? []);
-  const state = {signals: Object.keys(channels).sort(), unplugged: [...unplugged].sort(), pending: [], failed: [], connected: s.view.moving === true, seen: 0};
+  const {patient, number} = s.whose;
+  const state = {patient, number, signals: Object.keys(channels).sort(), unplugged: [...unplugged].sort(), pending: [], failed: [], connected: s.view.moving === true, seen: 0};
   for (const [button, ask] of Object.entries(asked)) {
     state.seen = Math.max(state.seen, ask.t);
     const verdict = answerTo(s.events, ask, unplugged, Date.now() / 1000);
@@ -38,7 +45,7 @@ TwinLink.propTypes = {
   id: PropTypes.string,
   /** button id -> {signal, connected} or {kinds}, with t (Unix s): commands that were sent. */
   asked: PropTypes.object,
-  /** Read only: {signals, unplugged, pending, failed, connected}. */
+  /** Read only: {patient, number, signals, unplugged, pending, failed, connected}. */
   live: PropTypes.object,
   /** Dash's way to tell callbacks. */
   setProps: PropTypes.func,

@@ -6,7 +6,7 @@ import {STARS, limitAlarmOf} from '../alarms.js';
 import {channelName, has, t} from '../i18n.js';
 import {onTile} from '../limits.js';
 import {lookOf, rangeText} from '../view.js';
-import {badge, clockTime, notCurrent, number, percent, qualityText, qualityWord, span, tick} from '../words.js';
+import {badge, clockTime, hourMinute, notCurrent, number, percent, qualityText, qualityWord, span, tick} from '../words.js';
 import {mark, put, useStore, useTick} from './hooks.js';
 
 /** One channel's value, unit, provenance, confidence, range, limits, method and age; of a measured one, what spoils it. */
@@ -84,16 +84,19 @@ function write(s, channel, tile) {
   put(find('.eb-sure-text'), known ? percent(sample.confidence) : '');
   put(find('.eb-tile-foot'), poor ? (roomy ? poor : qualityWord(info.quality)) : footText(s, channel, sample, info, live, roomy));
   mark(find('.eb-tile-foot'), 'title', poor); // narrow tiles cut it short
-  writeAlarm(live ? limitAlarmOf(s.status, channel) : undefined, look, tile);
+  const {state, since} = s.connection();
+  writeAlarm(state === 'discharged' ? undefined : limitAlarmOf(s.status, channel), look, tile, live ? null : since || s.view.t);
 }
 
-/** A limit alarm that stands: the border flashes at its priority's rate, and the words say which limit. */
-function writeAlarm(alarm, look, tile) {
+/** A limit alarm that stands: the border flashes at its priority's rate, and the words say which limit; or stood, when it
+ * was `last` known (Unix s, null: it is): then nothing flashes. */
+function writeAlarm(alarm, look, tile, last) {
   mark(tile, 'data-alarm', alarm?.priority ?? 0);
   mark(tile, 'data-alarm-acked', Boolean(alarm?.acked_by));
+  mark(tile, 'data-alarm-last', Boolean(alarm) && last !== null);
   const key = {'limit-high': 'limits.beyond_high', 'limit-low': 'limits.beyond_low'}[alarm?.kind];
   const words = key && Number.isFinite(alarm.limit) ? t(key, {limit: `${tick(alarm.limit, look)} ${look.unit}`.trim()}) : t('limits.beyond');
-  put(tile.querySelector('.eb-tile-alarm'), alarm ? `${STARS[alarm.priority]} ${words}` : '');
+  put(tile.querySelector('.eb-tile-alarm'), alarm ? `${STARS[alarm.priority]} ${words}${last === null ? '' : ` · ${t('alarms.last_known', {time: hourMinute(last)})}`}` : '');
 }
 
 /** What the percentage is of: a sensor that fell off reports its value surely, and the value says nothing. */

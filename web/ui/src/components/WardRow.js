@@ -2,7 +2,9 @@
 // that are out of sight wait until they come into it.
 import React, {memo, useEffect, useReducer, useRef} from 'react';
 import {roomPath} from '../address.js';
-import {channelName, has, signalName, t} from '../i18n.js';
+import {fromEngine} from '../alarms.js';
+import {channelName, signalName, t} from '../i18n.js';
+import {alarmText} from '../telling.js';
 import {lookOf} from '../view.js';
 import {drawSpark} from '../wardSpark.js';
 import {holdWard, wardStore} from '../wardStore.js';
@@ -36,13 +38,13 @@ function WardRow({id, current}) {
   const live = current && !row.silent;
   return (
     <li ref={item} className="eb-wrow" data-patient={id} data-live={live} data-need={row.need}
-      data-priority={row.alarm?.fresh ? row.alarm.priority : 0}>
+      data-priority={current && row.alarm?.fresh ? row.alarm.priority : 0}>
       <p className="eb-wrow-bed">{row.card.bed}</p>
       <div className="eb-wrow-who">
         <a href={roomPath(id)} onClick={(event) => go(event, roomPath(id))}>{row.card.pseudonym}</a>
         <span>{t('patient.number', {number: row.card.number})} · {row.card.born ? t('patient.born', {year: row.card.born}) : t('patient.born_unknown')}</span>
       </div>
-      <State row={row} now={store.now()} />
+      <State row={row} now={store.now()} looks={store.looks} current={current} />
       <Sure sure={row.sure} live={live} />
       <ul className="eb-wrow-vitals" aria-label={t('ward.values')}>
         {row.channels.map((channel, i) => <Vital key={channel} look={lookOf(store.looks, channel)} name={nameOf(row, i)} vital={row.v[i]} live={live} />)}
@@ -60,33 +62,27 @@ function nameOf(row, i) {
   return alone ? signalName(signal, row.labels[i]) : channelName(row.channels[i], row.labels[i]);
 }
 
-/** The alarm that counts most, or why there can be none. */
-function State({row, now}) {
+/** The alarm that counts most, or why there can be none; where the page is not `current`, that it is the last known. */
+function State({row, now, looks, current}) {
   if (row.silent) {
     return <p className="eb-wrow-state" data-kind="silent"><b>{t('ward.silent', {since: clockTime(row.silent[0])})}</b> <span>{t('ward.silent_means')}</span></p>;
   }
   const {alarm, audio} = row;
   const paused = audio && audio > now ? <span className="eb-wrow-audio">{t('ward.audio_paused', {left: span(audio - now)})}</span> : null;
-  if (!alarm) return <p className="eb-wrow-state" data-kind="calm"><span>{t('ward.calm')}</span> {paused}</p>;
+  if (!alarm) return <p className="eb-wrow-state" data-kind="calm"><span>{t(current ? 'ward.calm' : 'ward.last_calm')}</span> {current && paused}</p>;
+  const text = alarmText(fromEngine(alarm), looks);
   return (
-    <p className="eb-wrow-state" data-kind="alarm" data-priority={alarm.priority} data-fresh={alarm.fresh > 0}>
+    <p className="eb-wrow-state" data-kind="alarm" data-priority={alarm.priority} data-fresh={current && alarm.fresh > 0}>
       <span className="eb-wrow-head">
         <b className="eb-wrow-stars" aria-hidden="true">{STARS[alarm.priority]}</b> <b className="eb-wrow-word">{t(`ward.priority_${alarm.priority}`)}</b>{' '}
+        {!current && <span className="eb-wrow-note">{t('ward.last_known')}</span>}{' '}
         {alarm.acked_by && <span className="eb-wrow-note">{t('ward.acknowledged')}</span>}{' '}
         {alarm.over_s && <span className="eb-wrow-note">{t('ward.over')}</span>}{' '}
-        {alarm.all > 1 && <span className="eb-wrow-note">{t('ward.more', {count: alarm.all - 1})}</span>} {paused}
+        {alarm.all > 1 && <span className="eb-wrow-note">{t('ward.more', {count: alarm.all - 1})}</span>} {current && paused}
       </span>
-      <span className="eb-wrow-text" title={alarmText(alarm)}>{alarmText(alarm)}</span>
+      <span className="eb-wrow-text" title={text}>{text}</span>
     </p>
   );
-}
-
-/** In the page's language where the kind has words, else as the engine said it. */
-function alarmText({kind, text, facts, channel, signal}) {
-  if (!has(`alarm.${kind}`)) return text;
-  const label = channel ? channelName(channel, facts?.label) : signalName(signal, facts?.label);
-  const said = t(`alarm.${kind}`, {...facts, label});
-  return /\{\w+\}/.test(said) ? text : said; // a fact is missing: the engine's own sentence is whole
 }
 
 /** How far the body's channels may be trusted: the word and the percentage of the worst. */

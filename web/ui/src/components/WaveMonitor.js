@@ -4,7 +4,6 @@ import React, {useEffect, useReducer, useRef} from 'react';
 import PropTypes from 'prop-types';
 import {version} from '../../package-lock.json';
 import {channelName, t} from '../i18n.js';
-import {store} from '../store.js';
 import {Cursors} from '../traces/cursors.js';
 import {Monitor} from '../traces/monitor.js';
 import {exactTime} from '../traces/probe.js';
@@ -21,10 +20,10 @@ import {mark, put, useStore, useTick} from './hooks.js';
 function WaveMonitor({id}) {
   const s = useStore('channels', 'card');
   const box = useRef(null);
-  const [monitor, cursors] = useMonitor(box);
+  const [monitor, cursors] = useMonitor(s, box);
   const [, render] = useReducer((n) => n + 1, 0);
   useTick((st) => box.current && monitor.current && write(st, box.current, monitor.current, cursors.current));
-  const after = (act) => { act(); render(); if (monitor.current) write(store(), box.current, monitor.current, cursors.current); };
+  const after = (act) => { act(); render(); if (monitor.current) write(s, box.current, monitor.current, cursors.current); };
   const acts = {
     speed: (mm) => after(() => monitor.current?.setSpeed(mm)),
     gain: (channel, gain) => after(() => monitor.current?.setGain(channel, gain)),
@@ -32,7 +31,7 @@ function WaveMonitor({id}) {
     clear: () => after(() => cursors.current?.clear()),
     calipers: () => after(() => cursors.current?.toggleCalipers()),
     snapshot: () => monitor.current && save(monitor.current, box.current),
-    read: () => say(box.current, summary(store())),
+    read: () => say(box.current, summary(s)),
   };
   const speed = monitor.current?.speed ?? DEFAULT_SPEED;
   return (
@@ -64,12 +63,12 @@ const Layer = () => (
 );
 
 /** The monitor and its cursors for as long as the component lives. */
-function useMonitor(box) {
+function useMonitor(s, box) {
   const monitor = useRef(null);
   const cursors = useRef(null);
   useEffect(() => {
     const find = (name) => box.current.querySelector(name);
-    monitor.current = new Monitor(store(), find('.eb-wave-stage'));
+    monitor.current = new Monitor(s, find('.eb-wave-stage'));
     cursors.current = new Cursors(monitor.current, {layer: find('.eb-cursors'), tip: find('.eb-tip'), line: find('.eb-calipers'), said: find('.eb-said')});
     monitor.current.onLayout = () => cursors.current.show();
     return monitor.current.start();
@@ -106,7 +105,8 @@ function write(s, box, monitor, cursors) {
 
 function stopText(s) {
   const line = s.connection();
-  return t(line.state === 'silent' ? 'traces.stopped_silent' : 'traces.stopped', {time: clockTime(line.since)});
+  const key = {silent: 'traces.stopped_silent', discharged: 'traces.stopped_discharged'}[line.state] ?? 'traces.stopped';
+  return t(key, {time: clockTime(line.since)});
 }
 
 /** The traces in words, for whoever can't see them. */

@@ -2,7 +2,7 @@
 import React from 'react';
 import {STARS, quiet} from '../alarms.js';
 import {t} from '../i18n.js';
-import {clockTime} from '../words.js';
+import {clockTime, hourMinute} from '../words.js';
 
 /** The stars on the priority's colour; flashing while nobody has acknowledged. */
 export const Lamp = ({alarm}) => <b className="eb-lamp" data-priority={alarm.priority} data-quiet={quiet(alarm)}>{STARS[alarm.priority]}</b>;
@@ -20,8 +20,15 @@ export function Kind({alarm}) {
   );
 }
 
-/** Over but latched, and acknowledged: in words. */
+/** What stands where no alarm does. */
+export const calm = ({gone, heard}) => (gone ? t('alarms.discharged', {time: hourMinute(gone)}) : t(heard ? 'alarms.none' : 'alarms.waiting'));
+
+/** That it is the engine's last word, and when that was. */
+export const Last = ({alarm}) => (alarm.last === undefined ? null : <span className="eb-alarm-over">{t('alarms.last_known', {time: hourMinute(alarm.last)})}</span>);
+
+/** No longer known, over but latched, or acknowledged: in words. */
 export function State({alarm}) {
+  if (alarm.last !== undefined) return <Last alarm={alarm} />;
   if (quiet(alarm)) {
     const words = alarm.ackedBy === 'here' ? t('alarms.acked_here') : t('alarms.acked', {time: clockTime(alarm.acked), who: alarm.ackedBy});
     return <span className="eb-alarm-acked">✓ {words}</span>;

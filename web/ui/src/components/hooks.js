@@ -1,16 +1,20 @@
-// How components listen: useTick runs four times a second outside React; useStore re-renders on rare changes.
-import {useEffect, useReducer, useRef} from 'react';
-import {hold, store} from '../store.js';
+// How components listen: useMine is the store they were mounted with; useTick runs four times a second outside React;
+// useStore re-renders on rare changes.
+import {useEffect, useReducer, useRef, useState} from 'react';
+import {hold, storeOfPage} from '../store.js';
+
+/** The store this component was mounted with. It never changes: another patient's page is another component. */
+export const useMine = () => useState(storeOfPage)[0];
 
 /** Run `update(store)` now and at every tick; it writes into DOM nodes that it holds. */
 export function useTick(update) {
+  const s = useMine();
   const newest = useRef(update);
   newest.current = update;
   useEffect(() => {
-    const s = store();
     newest.current(s);
-    return together(hold(), s.on('tick', () => newest.current(s)));
-  }, []);
+    return together(hold(s), s.on('tick', () => newest.current(s)));
+  }, [s]);
 }
 
 /** One way out of several. */
@@ -18,12 +22,24 @@ const together = (...outs) => () => outs.forEach((out) => out());
 
 /** Re-render when one of these kinds of change happens. Returns the store. */
 export function useStore(...kinds) {
+  const s = useMine();
   const [, render] = useReducer((n) => n + 1, 0);
   useEffect(() => {
     render(); // what came between drawing and listening
-    return together(hold(), ...kinds.map((kind) => store().on(kind, render)));
-  }, []);
-  return store();
+    return together(hold(s), ...kinds.map((kind) => s.on(kind, render)));
+  }, [s]);
+  return s;
+}
+
+/** Name the browser's tab; Dash sets its own title some time after a page has changed. */
+export function useTitle(text) {
+  useEffect(() => {
+    const name = () => { if (document.title !== text) document.title = text; };
+    name();
+    const watch = new MutationObserver(name);
+    watch.observe(document.head, {childList: true, subtree: true, characterData: true});
+    return () => watch.disconnect();
+  }, [text]);
 }
 
 /** Write text or an attribute only where it changed: DOM writes cost more than compares. */

@@ -2,7 +2,6 @@
 // keeps the address. React draws what it holds, a few times a second at most.
 import {has, t} from '../i18n.js';
 import {lazy} from '../lazy.js';
-import {store} from '../store.js';
 import {lookOf, orderChannels, sampleAt} from '../view.js';
 import {clockTime, tick} from '../words.js';
 import {JUMPS} from './Controls.js';
@@ -19,9 +18,10 @@ const POINTS_PER_PX = 3;
 const LABEL_PX = 74;
 
 export class Desk {
-  constructor(patient, number, render) {
-    Object.assign(this, {render, hours: new Hours(), story: storyOf(new Map()), rows: [], scores: {}, hover: null, troubles: {}, extent: [NaN, NaN], loading: true, empty: false});
-    this.past = new Past(patient, number);
+  /** @param {object} store of the patient whose replay this is; `number`: her record number on this screen */
+  constructor(store, number, render) {
+    Object.assign(this, {store, render, hours: new Hours(), story: storyOf(new Map()), rows: [], scores: {}, hover: null, troubles: {}, extent: [NaN, NaN], loading: true, empty: false});
+    this.past = new Past(store.patient, number);
     this.past.onTrouble = (error) => (error ? this.#fail('moment', error) : this.#well('moment'));
     const now = Date.now() / 1000;
     this.asked = new URLSearchParams(window.location.search).has('at');
@@ -67,7 +67,7 @@ export class Desk {
   /** Charts and overview. Where their bundle does not come, the page says so; `retry` and every refresh ask again. */
   #load(over, charts) {
     this.loadAgain = null;
-    lazy('timeline', this.loads = (this.loads ?? -1) + 1).then(({Charts, Overview}) => {
+    lazy('timeline').then(({Charts, Overview}) => {
       if (this.gone) return;
       this.charts = new Charts(charts, {
         clock: clockTime, tick, onPick: (channel, at) => { this.model.channel = channel; this.model.go(at); },
@@ -136,7 +136,7 @@ export class Desk {
   #learn() {
     const first = !this.rows.length;
     this.story = storyOf(this.hours.parts);
-    const {looks, status} = store();
+    const {looks, status} = this.store;
     const before = this.rows.map((row) => row.id).join();
     this.rows = orderChannels(this.story.channels, looks).map((id) => ({
       id, meta: this.story.channels[id], look: lookOf(looks, id), period: status?.channels?.[id]?.period_s ?? this.story.channels[id].period_s,
