@@ -285,9 +285,8 @@ class Engine:
             work.dead.append(DeadLetter(read.id, "", reason, str(error), read.fields.get(b"b", b"")))
             log.warning("refused an act on %s (%s): %s", about or "nobody known", reason, error)
             if act is not None and about in self._twins:
-                said = {"act": act.kind[:_MAX_KIND], "reason": reason}
-                text = f"not carried out: {act.kind[:_MAX_KIND]} ({error})"
-                event = Event(self._clock_ms(), "act-refused", "warning", text, who=act.who, facts=said)
+                said = {"act": act.kind[:_MAX_KIND], "reason": reason, "detail": str(error)}
+                event = told(self._clock_ms(), "act-refused", "warning", who=act.who, variant="record", **said)
                 self._add(about, Output(events=(event,)), stories)
 
     def _tell_act(self, act: Act, turn: Turn, work: Commit, stories: dict[str, _Story]) -> None:
@@ -303,7 +302,7 @@ class Engine:
             self._fold(act.patient, Recorded(limits_by_signal(turn.card), act.t_ms), stories)
         if act.kind in ACTED:
             self._fold(act.patient, Acted(act.kind, act.body, act.who, act.t_ms), stories)
-        lines = [Event(act.t_ms, t.kind, "info", t.text, who=act.who, facts=t.facts) for t in turn.told]
+        lines = [told(act.t_ms, line.kind, "info", who=act.who, **line.facts) for line in turn.told]
         self._add(act.patient, Output(events=tuple(lines)), stories)
 
     def _take(self, record: RawRecord, work: Commit, stories: dict[str, _Story]) -> None:

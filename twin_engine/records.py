@@ -76,8 +76,7 @@ class Told:
     """A line for the twin's story."""
 
     kind: str
-    text: str
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)  # for its sentence (:mod:`twin_engine.told`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ def _admit(act: Act, card: PatientCard | None) -> Turn:
             raise ActRefused("malformed", f"expected a pseudonym and a bed, got no {missing[0]}; nobody was admitted")
         card = PatientCard(act.patient, "", 0, "")
     admitted = replace(card, **facts, device="", limits={}, admitted_ms=act.t_ms, discharged_ms=None)
-    told = (Told("admitted", f"admitted to {admitted.bed}", {"bed": admitted.bed}),)
+    told = (Told("admitted", {"bed": admitted.bed}),)
     return Turn(replace(admitted, device=device), (), device, told + _came(device))
 
 
@@ -146,7 +145,7 @@ def _edit(act: Act, card: PatientCard, _devices: tuple[str, ...]) -> Turn:
     if not changed:
         return Turn(card)
     # which facts, not what they say: the story is read by more people than the card
-    told = Told("edited", f"card corrected: {', '.join(changed)}", {"fields": ",".join(changed)})
+    told = Told("edited", {"fields": ", ".join(changed)})
     return Turn(replace(card, **facts), told=(told,))
 
 
@@ -155,14 +154,14 @@ def _transfer(act: Act, card: PatientCard, _devices: tuple[str, ...]) -> Turn:
     bed = str(fact("bed", act.body.get("bed")))
     if bed == card.bed:
         return Turn(card)
-    told = Told("transferred", f"moved from {card.bed} to {bed}", {"from": card.bed, "to": bed})
+    told = Told("transferred", {"from": card.bed, "to": bed})
     return Turn(replace(card, bed=bed), told=(told,))
 
 
 def _discharge(act: Act, card: PatientCard, devices: tuple[str, ...]) -> Turn:
     only(act.body, ())
     gone = replace(card, device="", discharged_ms=act.t_ms)
-    told = Told("discharged", f"discharged from {card.bed}", {"bed": card.bed})
+    told = Told("discharged", {"bed": card.bed})
     return Turn(gone, devices, "", (*_left(*devices), told))
 
 
@@ -203,7 +202,7 @@ def _limits(act: Act, card: PatientCard, _devices: tuple[str, ...]) -> Turn:
         new = _limits_of(act.body, card.limits_of(row.id) or Limits())
         own = {**card.limits, row.id: new}
     facts = {"signal": row.id, **{name: _said(value) for name, value in asdict(new or Limits(on=False)).items()}}
-    told = Told("limits-changed", f"alarm limits of {row.label} changed", facts)
+    told = Told("limits-changed", facts | {"label": row.label})
     return Turn(replace(card, limits=own), told=(told,))
 
 
@@ -282,13 +281,12 @@ def _without(card: PatientCard, device: str, devices: tuple[str, ...]) -> Patien
 
 
 def _came(device: str) -> tuple[Told, ...]:
-    told = Told("assigned", f"device {device} now speaks for this patient", {"device": device})
+    told = Told("assigned", {"device": device})
     return (told,) if device else ()
 
 
 def _left(*devices: str) -> tuple[Told, ...]:
-    text = "device {} no longer speaks for this patient"
-    return tuple(Told("released", text.format(device), {"device": device}) for device in devices)
+    return tuple(Told("released", {"device": device}) for device in devices)
 
 
 def _said(value: float | bool | None) -> str:

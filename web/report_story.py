@@ -27,28 +27,23 @@ class Teller:
     def sentence(self, event: Mapping[str, Any]) -> str:
         """One event; never a sentence with a hole, never that of another variant."""
         facts, text = dict(event.get("facts") or {}), str(event.get("text", ""))
-        if event.get("kind") == "act-refused" and facts.get("reason"):
-            return self._refusal(str(facts.get("act", "")), text)
         key = ".".join(filter(None, (str(event.get("kind")), facts.get("variant"))))
-        template = self._texts.get(f"event.{key}") or self._texts.get(f"report.did.{key}")
+        template = self._texts.get(f"event.{key}")
         try:
             return template.format(**self._said(event, facts)) if template and facts else text
         except (KeyError, IndexError, ValueError):
             return text
 
-    def _refusal(self, act: str, text: str) -> str:
-        """What a person asked for and the record did not take; the reason stays in the engine's words."""
-        why = text.removeprefix(f"not carried out: {act} (").removesuffix(")")
-        return self._t("report.not_done", act=self._texts.get(f"patients.do.{act}", act), why=why)
-
     def _said(self, event: Mapping[str, Any], facts: Mapping[str, str]) -> dict[str, str]:
         """The facts in the reader's words."""
         said = {**facts, "who": str(event.get("who") or "–")}
+        if "act" in facts:
+            said["act"] = self._texts.get(f"patients.do.{facts['act']}", facts["act"])
         about = str(event.get("channel") or facts.get("signal") or "")
         if about:
             said["label"] = self._name(about)
         if facts.get("fields"):
-            said["what"] = ", ".join(self._field(name) for name in facts["fields"].split(","))
+            said["fields"] = ", ".join(self._field(name) for name in facts["fields"].split(", "))
         if event.get("kind") == "limits-changed":
             said["limits"] = self._limits(facts)
         return said

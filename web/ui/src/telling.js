@@ -38,6 +38,8 @@ const AMOUNTS = ['value', 'limit', 'now', 'low', 'high']; // facts that are numb
 /** Facts as the page writes them: amounts in the look's unit, a judgement of the signal in the page's words. */
 function asShown(facts, channel, looks) {
   const shown = {...facts};
+  if (facts.fields) shown.fields = facts.fields.split(', ').map((name) => (has(`patients.field.${name}`) ? t(`patients.field.${name}`) : name)).join(', ');
+  if (facts.act && has(`patients.do.${facts.act}`)) shown.act = t(`patients.do.${facts.act}`);
   for (const name of ['quality', 'reason']) if (shown[name]) shown[name] = reasonText(shown[name]);
   if (!facts.unit || !channel) return shown;
   const look = lookOf(looks, channel);
