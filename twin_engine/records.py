@@ -202,7 +202,7 @@ def _limits(act: Act, card: PatientCard, _devices: tuple[str, ...]) -> Turn:
         new = _limits_of(act.body, card.limits_of(row.id) or Limits())
         own = {**card.limits, row.id: new}
     facts = {"signal": row.id, **{name: _said(value) for name, value in asdict(new or Limits(on=False)).items()}}
-    told = Told("limits-changed", facts | {"label": row.label})
+    told = Told("limits-changed", facts | {"label": row.label, "limits": _listed(facts)})
     return Turn(replace(card, limits=own), told=(told,))
 
 
@@ -287,6 +287,13 @@ def _came(device: str) -> tuple[Told, ...]:
 
 def _left(*devices: str) -> tuple[Told, ...]:
     return tuple(Told("released", {"device": device}) for device in devices)
+
+
+def _listed(facts: Mapping[str, str]) -> str:
+    """Limits in one line: "crisis low 40, low 50, high 120", or "off"."""
+    bounds = ("crisis_low", "low", "high", "crisis_high")
+    given = [f"{name.replace('_', ' ')} {facts[name]}" for name in bounds if facts[name]]
+    return "off" if facts["on"] == "off" or not given else ", ".join(given)
 
 
 def _said(value: float | bool | None) -> str:

@@ -33,7 +33,7 @@ SENTENCES: dict[str, str] = {
     "event.edited": "card corrected: {fields}",
     "event.transferred": "moved from {from} to {to}",
     "event.discharged": "discharged from {bed}",
-    "event.limits-changed": "alarm limits of {label} changed",
+    "event.limits-changed": "alarm limits of {label} changed: {limits}",
     "event.command": "{device} confirms: {command}",
     "event.command.plugged": "{device} confirms: {names} plugged in",
     "event.command.unplugged": "{device} confirms: {names} unplugged",

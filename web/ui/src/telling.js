@@ -33,12 +33,17 @@ export function whyWithheld(events, channel, {from, cut}) {
   return near.reduce((best, one) => (one.away < best.away ? one : best), {said: '', away: Infinity}).said;
 }
 
+const BOUNDS = ['crisis_low', 'low', 'high', 'crisis_high'];
 const AMOUNTS = ['value', 'limit', 'now', 'low', 'high']; // facts that are numbers in the unit of the fact `unit`
 
 /** Facts as the page writes them: amounts in the look's unit, a judgement of the signal in the page's words. */
 function asShown(facts, channel, looks) {
   const shown = {...facts};
   if (facts.fields) shown.fields = facts.fields.split(', ').map((name) => (has(`patients.field.${name}`) ? t(`patients.field.${name}`) : name)).join(', ');
+  if (facts.limits) {
+    const given = BOUNDS.filter((name) => facts[name]).map((name) => `${t(`patients.field.${name}`)} ${facts[name]}`);
+    shown.limits = facts.limits === 'off' ? t('patients.limit_off') : given.join(', ');
+  }
   if (facts.act && has(`patients.do.${facts.act}`)) shown.act = t(`patients.do.${facts.act}`);
   for (const name of ['quality', 'reason']) if (shown[name]) shown[name] = reasonText(shown[name]);
   if (!facts.unit || !channel) return shown;
