@@ -79,7 +79,7 @@ def room_states(page: Any) -> None:
     """What happens to a sensor that is unplugged, and what one can do with the traces and the body."""
     page.click("#btn-emg")
     page.wait_for_selector('[data-tile="emg_activity_mV.zyg"][data-provenance="synthesised"]', timeout=60_000)
-    time.sleep(7)
+    time.sleep(2)
     shots(page, "room-synthesised")
     page.keyboard.press("a")
     time.sleep(1)

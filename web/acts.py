@@ -106,6 +106,9 @@ class Acts:
         except StoreError as error:
             log.warning("%s for %s did not leave: %s", kind, patient, error)
             raise Wrong("patients.act.store") from error
+        except ValueError as error:
+            log.warning("%s for %s can't be written down: %s", kind, patient, error)
+            raise Wrong("patients.act.shape") from error
         return {}
 
 

@@ -27,7 +27,7 @@ class Store {
       card: null, looks: {}, status: null, events: [], dropped: null, refusedMessages: 0,
       series: new Map(), scales: new Map(), order: [], silent: null, down: null,
       view: {t: NaN, samples: new Map(), body: NOTHING}, sweepOf: () => 20, // channel -> s across its trace
-      picked: null,
+      picked: null, drawn: NaN, // the view time that was drawn last
     });
     this.engine = new EngineClock();
     this.clock = new ViewClock();
@@ -109,7 +109,7 @@ class Store {
       return;
     }
     if (message.kind === KIND.LIVE) this.engine.hear(message.clock, local());
-    const late = (block) => block.t[0] < this.view.t; // after the sweep had passed its place
+    const late = (block) => block.t[0] < this.drawn; // after the sweep had passed its place
     const changed = message.blocks.filter((block) => this.#seriesOf(block.channel).put(block) || late(block));
     if (changed.length) this.#say('past');
   }
@@ -169,6 +169,7 @@ class Store {
     const moving = ['live', 'reconnecting'].includes(this.connection().state);
     const limit = now - this.lastWord < PAUSE_S ? Infinity : this.#newest();
     const t = moving ? this.clock.advance(this.engine.now(now) - this.lag, now, limit) : this.clock.hold(now);
+    this.drawn = t;
     return {t, moving};
   }
 

@@ -35,7 +35,7 @@ function WardBoard({id}) {
         <label className="eb-search"><span>{t('ward.search')}</span>
           <input type="search" value={wanted} maxLength={60} placeholder={t('ward.search_hint')} onChange={(e) => setWanted(e.target.value)} />
         </label>
-        <Sound id={`${id}-sound`} wish={wish} heard={(listener) => wardStore().on('news', listener)} />
+        <span className="eb-heard"><Sound id={`${id}-sound`} wish={wish} heard={(listener) => wardStore().on('news', listener)} /></span>
         <div className="eb-order" role="group" aria-label={t('ward.order')}>
           {['need', 'bed'].map((name) => (
             <button key={name} type="button" aria-pressed={by === name} onClick={() => setBy(name)}>{t(`ward.by_${name}`)}</button>
