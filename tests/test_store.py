@@ -9,7 +9,7 @@ import pytest
 
 from device.ingest import HubEvent
 from security.keys import MasterKey
-from twin_engine.registry import PatientCard
+from twin_engine.registry import PatientCard, bed_order
 from twin_engine.store import keys
 from twin_engine.store.connection import connect
 from twin_engine.store.errors import StoreDown
@@ -159,3 +159,8 @@ def test_one_card_that_nobody_can_read_hides_no_other(redis_server, tmp_path: Pa
     fresh = Vault(client, vault.master)
     assert list(ShardStore(client, fresh, "s0").cards()) == ["p-1"]
     assert [card.id for card in read_cards(client, fresh)] == ["p-1"]
+
+
+def test_beds_are_in_the_order_in_which_people_count() -> None:
+    cards = [PatientCard(name, name, 0, name) for name in ("Bed 10", "Bed 4", "ICU 2", "Bed 4b")]
+    assert [card.bed for card in sorted(cards, key=bed_order)] == ["Bed 4", "Bed 4b", "Bed 10", "ICU 2"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from security.errors import Rejected
 from twin_engine.records import FACTS, Act
-from twin_engine.registry import PatientCard
+from twin_engine.registry import PatientCard, bed_order
 from twin_engine.store import keys
 from twin_engine.store.acts import write_act
 from twin_engine.store.connection import Client, translated
@@ -74,7 +74,7 @@ def read_cards(client: Client, vault: Vault) -> list[PatientCard]:
         found = batch.execute()
     rows = zip(ids, found[::2], found[1::2], strict=True)
     readable = {patient: blob for patient, blob, has_key in rows if blob is not None and has_key}
-    return sorted(open_cards(vault, readable).values(), key=lambda card: card.bed)
+    return sorted(open_cards(vault, readable).values(), key=bed_order)
 
 
 def open_cards(vault: Vault, sealed: Mapping[str, bytes]) -> dict[str, PatientCard]:

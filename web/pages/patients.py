@@ -51,7 +51,7 @@ def layout(relay: Relay) -> html.Main:
         [
             ui.SessionBar(id="session-bar", page="patients"),
             html.Div(
-                [html.H1(t("nav.patients")), html.P("", id="eb-note", role="status", className="eb-note"),
+                [html.H1(t("patients.page")), html.P("", id="eb-note", role="status", className="eb-note"),
                  dmc.Button(t("patients.do.admit"), id="eb-admit", color="cyan", variant="filled")],
                 className="eb-ward-tools",
             ),
