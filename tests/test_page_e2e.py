@@ -17,6 +17,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 EMG, GSR = "emg_activity_mV.zyg", "gsr_uS"
 RECORDING = PROJECT.parent / "shared" / "data" / "emg_gsr" / "subj09.csv.gz"
+CARD = card_of(RECORDING if RECORDING.exists() else None)
+ROOM = f"patient/{CARD.id}"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def page(demo: Demo, browser: Any) -> Iterator[Any]:
             else None
         ),
     )
-    made.goto(demo.url)
+    made.goto(demo.url + ROOM)
     yield made
     made.close()
 
@@ -80,7 +82,7 @@ def test_the_body_stands_there_and_measured_data_arrives(page: Any, demo: Demo) 
     bar = page.locator("#session-bar")
     assert bar.get_attribute("data-connected") == "true"
     said = bar.inner_text()
-    assert card_of(RECORDING if RECORDING.exists() else None).pseudonym in said
+    assert CARD.pseudonym in said and CARD.number in said
     assert ("REPLAYED RECORDING" if RECORDING.exists() else "SIMULATED PATIENT") in said
     assert "not a primary alarm system" in said
 
@@ -112,7 +114,17 @@ def test_a_forged_message_is_refused_and_the_page_says_why(page: Any) -> None:
     assert tile(page, GSR)["provenance"] == "measured", "the true message still counts"
 
 
-def test_it_asked_nobody_else_for_anything_and_logged_no_error_of_its_own(page: Any) -> None:
+def test_no_page_asks_anybody_else_for_anything_or_logs_an_error_of_its_own(page: Any, demo: Demo) -> None:
+    for path, ready in (
+        ("", ".eb-wrow"),
+        (f"{ROOM}/replay", ".u-wrap"),
+        ("patients", "table"),
+        ("downtime", "h1"),
+        (ROOM, f'[data-tile="{GSR}"][data-live="true"]'),
+    ):
+        page.goto(demo.url + path)
+        page.wait_for_selector(ready, timeout=60_000)
+        time.sleep(2)
     assert page.strangers == []
     assert page.errors == []
 
