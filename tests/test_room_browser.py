@@ -145,7 +145,7 @@ def test_the_traces_move_and_the_body_is_drawn(page: Any) -> None:
     clocks = "[window.everbeat.view.t, performance.now() / 1000]"
     (view0, own0), _, (view1, own1) = page.evaluate(clocks), time.sleep(2), page.evaluate(clocks)
     assert 0.7 < (view1 - view0) / (own1 - own0) < 1.3
-    assert page.evaluate(COLOURS) > 20
+    until(page, f"{COLOURS} > 20", 10)
     wait_for(page, "#twin canvas", 60)
 
 

@@ -223,7 +223,7 @@ def test_calipers_move_by_keyboard_one_pixel_and_measure_its_time(page: Any) -> 
     assert abs(shown() - first - 9 * MS_PER_PX) <= 1
     rate = float(re.search(r"([\d.]+) /min", page.inner_text(".eb-calipers"))[1])  # type: ignore[index]
     assert abs(rate - 60_000 / shown()) < 0.1
-    assert "Δt" in page.inner_text(".eb-said")
+    assert "Δt" in page.inner_text(".eb-waves .eb-said")
 
 
 def test_a_pointer_drags_the_nearest_caliper(page: Any) -> None:
@@ -245,7 +245,7 @@ def test_the_tooltip_says_time_value_range_and_provenance_as_the_tile_does(page:
     texts = page.eval_on_selector_all(".eb-tip > *", "(nodes) => nodes.map((n) => n.textContent)")
     assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}", texts[0])
     assert re.fullmatch(r"\S+ µV SYNTHESISED", texts[1]) and texts[2].startswith("90 %: ") and "confidence" in texts[3]
-    assert texts[1] in page.inner_text(".eb-said")
+    assert texts[1] in page.inner_text(".eb-waves .eb-said")
 
 
 def test_a_withheld_stretch_is_hatched_and_has_no_line(page: Any, feed: FakeFeed) -> None:
@@ -313,12 +313,12 @@ def test_a_snapshot_is_a_png_that_says_whose_it_is_and_what_was_measured(page: A
     assert stamp["frozen"] is True and "not a primary alarm system" in stamp["notice"]
     assert abs(time.mktime(time.strptime(stamp["to_utc"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone - at) < 2
     assert len(stamp["rows"]) == 7 and all(abs(sum(row["parts"].values()) - 1) < 1e-6 for row in stamp["rows"])
-    assert name in page.inner_text(".eb-said")
+    assert name in page.inner_text(".eb-waves .eb-said")
 
 
 def test_the_read_out_names_every_channel_with_value_and_provenance(page: Any) -> None:
     page.click(".eb-wave-read")
-    lines = page.inner_text(".eb-said").splitlines()
+    lines = page.inner_text(".eb-waves .eb-said").splitlines()
     rows = [line for line in lines if ": " in line and not line.startswith("At ")]
     assert len(rows) == 7 and all(re.search(r"[A-Z]{6,}|NO DATA", row) for row in rows), lines
 
