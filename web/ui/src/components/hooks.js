@@ -3,6 +3,8 @@
 import {useEffect, useReducer, useRef, useState} from 'react';
 import {hold, storeOfPage} from '../store.js';
 
+const TITLE_MS = 500;
+
 /** The store this component was mounted with. It never changes: another patient's page is another component. */
 export const useMine = () => useState(storeOfPage)[0];
 
@@ -36,9 +38,8 @@ export function useTitle(text) {
   useEffect(() => {
     const name = () => { if (document.title !== text) document.title = text; };
     name();
-    const watch = new MutationObserver(name);
-    watch.observe(document.head, {childList: true, subtree: true, characterData: true});
-    return () => watch.disconnect();
+    const timer = setInterval(name, TITLE_MS);
+    return () => clearInterval(timer);
   }, [text]);
 }
 
