@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from everbeat.patients import card_of
 from tests.conftest import shared_path
 from tests.demo_kit import running_demo
 from tests.past_feed import PastFeed, eventful
@@ -274,9 +275,7 @@ def test_a_real_recording_can_be_replayed_with_its_unplugged_gap_and_readings_th
     with running_demo("127.0.26.1", "--replay", str(recording)) as demo:
         demo.wait_until_up()
         page = browser.new_page(viewport={"width": 1600, "height": 900})
-        page.goto(demo.url)
-        if page.query_selector("#btn-emg") is None and (link := page.query_selector('a[href^="/patient/"]')):
-            page.goto(demo.url[:-1] + str(link.get_attribute("href")))
+        page.goto(f"{demo.url}patient/{card_of(recording).id}")
         page.wait_for_selector(f'[data-tile="{EMG}"][data-provenance="measured"]', timeout=90_000)
         time.sleep(12)
         page.click("#btn-emg")
