@@ -64,13 +64,13 @@ def test_fifty_visits_leak_no_context_no_socket_no_listener_and_no_memory(browse
     page.goto(URL + room)
     first: dict[str, float] = {}
     for visit in range(1, VISITS + 1):
-        page.wait_for_selector("#twin canvas", timeout=60_000)
+        page.locator("#twin canvas").first.wait_for(timeout=60_000)  # a handle on the element would keep it alive
         if visit % 5 == 0:
             until(
                 page, "document.querySelector('.eb-twin').dataset.state === 'live'", 60
             )  # else it is left while it loads
         page.click('.eb-places a[href="/"]')
-        page.wait_for_selector(".eb-twin", state="detached")
+        page.locator(".eb-twin").wait_for(state="detached")
         if visit == WARM:
             first = left_behind(page, session)
         if visit < VISITS:
