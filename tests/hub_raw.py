@@ -84,8 +84,9 @@ class Raw:
     def is_closed(self) -> bool:
         """Whether the hub closes the connection, whatever it says before."""
         try:
-            while True:
-                self.read(1)
+            while self.socket.recv(1 << 20):
+                pass
+            return True
         except TimeoutError:
             return False
         except (ConnectionError, ssl.SSLError):

@@ -21,7 +21,7 @@ from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 from msrest.exceptions import HttpOperationError
 
 from device.hub.topics import DESIRED, METHODS, TWIN_RESPONSES
-from tests.hub_kit import Authority, Kit, Pair, faults, running_hub
+from tests.hub_kit import Authority, Kit, Pair, eventually, faults, running_hub
 from tests.hub_raw import (
     DISCONNECT,
     PINGREQ,
@@ -271,7 +271,9 @@ def test_a_device_that_falls_silent_is_dropped_after_one_and_a_half_times_its_ke
         assert 1.3 < time.monotonic() - start < 2.5
 
 
-def test_a_device_that_asks_much_and_reads_nothing_is_dropped(kit: Kit, unharmed: None) -> None:
+def test_a_device_that_asks_much_and_reads_nothing_is_dropped(
+    kit: Kit, unharmed: None, caplog: pytest.LogCaptureFixture
+) -> None:
     pair = kit.enrol("greedy")
     kit.rest().update_twin("greedy", Twin(properties=TwinProperties(desired={"x": "y" * 30_000})))
     with raw_device(kit, pair, "greedy") as device:
@@ -281,6 +283,7 @@ def test_a_device_that_asks_much_and_reads_nothing_is_dropped(kit: Kit, unharmed
         with contextlib.suppress(OSError):
             for _ in range(100):
                 device.send(ask * 200)
+        asyncio.run(eventually(lambda: "greedy: dropped: it reads too slowly" in caplog.text))
         assert device.is_closed()
 
 

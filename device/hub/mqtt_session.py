@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterable
+from itertools import islice
 
 from device.hub import mqtt_codec as codec
 from device.hub import mqtt_replies, topics
@@ -26,6 +27,7 @@ logger = logging.getLogger("everbeat.hub.mqtt")
 
 _MAX_KEEP_ALIVE_S = 1767  # IoT Hub's 29.45 minutes, also for a client that asks for no limit
 _GRACE = 1.5  # section 3.1.2.10
+_TURN = 50  # packets of one device before the others are served
 
 
 class Session:
@@ -79,9 +81,12 @@ class Session:
         while self._open:
             async with asyncio.timeout_at(deadline):
                 data = await read_some(self._reader)
-            if self._obey(self._packets.feed(data)):
+            packets = self._packets.feed(data)
+            while self._open and self._obey(islice(packets, _TURN)):
                 deadline = loop.time() + self._idle_s  # bytes that end no packet keep nobody alive
-            await self._writer.drain()
+                async with asyncio.timeout_at(deadline):
+                    await self._writer.drain()
+                await asyncio.sleep(0)  # the other devices' turn
 
     def _obey(self, packets: Iterable[Packet]) -> int:
         """Do what the packets ask; how many they were. What is done is acknowledged even where the next one errs."""
