@@ -24,6 +24,7 @@ eb:homes                 hash      recipient key's id, and device|sid -> shard i
 eb:shards                integer   over how many shards the patients here are spread, set once
 eb:checkpoint:PARTITION  string    offset of the last event stored
 eb:orders                stream    what is to be sent down to devices
+eb:audit:in              stream    audit events on their way into the audit log, sealed under the master key
 =======================  ========  ===============================================================================
 """
 
@@ -36,6 +37,7 @@ ROUTE = "eb:route"
 HOMES = "eb:homes"
 SHARDS = "eb:shards"
 ORDERS = "eb:orders"
+AUDIT_IN = "eb:audit:in"
 HISTORY_MS = 6 * 3600 * 1000  # at most six hours of history in Redis
 
 

@@ -26,7 +26,7 @@ _RULES: dict[str, tuple[str, str]] = {
     "ingest": ("~eb:*:raw ~eb:checkpoint:* ~eb:route ~eb:homes", "+xadd +set +get +hmget"),
     "downlink": ("~eb:*:raw ~eb:route ~eb:orders", "+xread +xadd +xdel +xlen +hmget"),
     "web": ("~eb:*:twin:* ~eb:patient* ~eb:key:*", "+xread +xrange +xrevrange +get +exists +smembers"),
-    "acts": ("~eb:*:acts ~eb:orders", "+xadd"),  # the web's other hand: it asks, and can write nothing else
+    "acts": ("~eb:*:acts ~eb:orders ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
     "engine": ("~eb:*", "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
     "keeper": ("~eb:*", "+@read +@write +@stream +@connection +info +shutdown -@dangerous +shutdown +info +memory"),
 }
