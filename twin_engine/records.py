@@ -38,7 +38,7 @@ __all__ = ["ACTED", "FACTS", "Act", "ActRefused", "Told", "Turn", "carry_out", "
 
 ACTED = ("ack", "pause", "resume")  # these change no record
 EARLIEST_MS, AHEAD_MS = 60_000, 5_000  # how far an act's time may lie before and after that of its entry
-_MAX_ID, _MAX_WHO = 80, 80
+_MAX_TEXT = 80  # characters of a patient, a kind and a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Act:
                 "malformed", f"expected an act of a person, got other bytes ({error}); left out"
             ) from error
         texts = {"patient": made.patient, "kind": made.kind, "who": made.who}
-        wrong = [name for name, text in texts.items() if not isinstance(text, str) or len(text) > _MAX_ID]
+        wrong = [name for name, text in texts.items() if not isinstance(text, str) or len(text) > _MAX_TEXT]
         if wrong or not made.patient or not isinstance(made.body, dict) or type(made.t_ms) is not int:
             raise ActRefused("malformed", "expected patient, kind, body, who and time of an act, got others; left out")
         return made
@@ -96,7 +96,8 @@ def carry_out(act: Act, card: PatientCard | None, devices: tuple[str, ...], entr
     """
     if not entry_ms - EARLIEST_MS <= act.t_ms <= entry_ms + AHEAD_MS:
         off_s = (act.t_ms - entry_ms) / 1000
-        raise ActRefused("bad-time", f"expected an act of now, got one {off_s:.0f} s off; set the clocks right")
+        text = f"expected an act of now, got one {off_s:.0f} s off; nothing changed, set the clocks right"
+        raise ActRefused("bad-time", text)
     if act.kind == "admit":
         return _admit(act, card)
     if act.kind not in _RULES:

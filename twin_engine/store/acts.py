@@ -29,7 +29,8 @@ class RawAct:
     def open(self, master: MasterKey, shard: str) -> Act:
         """What somebody wants done. Raises ActRefused where it was not sealed for this shard, or says nothing."""
         if len(self.sealed) > MAX_ACT_BYTES:
-            raise ActRefused("malformed", f"expected at most {MAX_ACT_BYTES} bytes of an act, got {len(self.sealed)}")
+            text = f"expected at most {MAX_ACT_BYTES} bytes of an act, got {len(self.sealed)}; left out"
+            raise ActRefused("malformed", text)
         try:
             return Act.from_bytes(master.unwrap(self.sealed, _context(shard)))
         except Rejected as error:
