@@ -48,7 +48,8 @@ def write_act(client: Client, master: MasterKey, shard: str, act: Act) -> None:
 
 def parse(entry_id: bytes, fields: dict[bytes, bytes]) -> RawAct:
     """An entry of the acts stream. Raises KeyError where it holds nothing."""
-    return RawAct(entry_id.decode(), fields[b"b"], int(entry_id.split(b"-")[0]))
+    name = entry_id.decode()
+    return RawAct(name, fields[b"b"], keys.written(name)[0])
 
 
 def _context(shard: str) -> bytes:

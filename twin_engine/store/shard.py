@@ -23,7 +23,7 @@ from twin_engine.store import acts, keys, raw
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import NotOwner, StoreCorrupt
 from twin_engine.store.feed import Entry
-from twin_engine.store.patients import open_cards, seal_card
+from twin_engine.store.patients import cards_of, patient_ids, seal_card
 from twin_engine.store.vault import Vault
 
 LEASE_MS = 5000
@@ -104,9 +104,9 @@ class Read:
     fields: dict[bytes, bytes]
 
     @property
-    def order(self) -> tuple[int, ...]:
+    def order(self) -> tuple[int, int]:
         """When it was written, by the store's clock: both streams have the same."""
-        return tuple(int(part) for part in self.id.split("-"))
+        return keys.written(self.id)
 
 
 class ShardStore:
@@ -177,11 +177,7 @@ class ShardStore:
 
     def cards(self) -> dict[str, PatientCard]:
         """The cards of the shard's patients, by id; without those who were erased, or whose cards nobody can read."""
-        mine = self._patients()
-        with translated():
-            sealed = [self._client.get(keys.patient(patient)) for patient in mine]
-        found = {p: blob for p, blob in zip(mine, sealed, strict=True) if blob is not None and self.is_readable(p)}
-        return open_cards(self._vault, found)
+        return cards_of(self._client, self._vault, self._patients())
 
     def owns(self, patient: str) -> bool:
         """Whether the patient belongs to this shard."""
@@ -277,7 +273,7 @@ class ShardStore:
         The last of it too, which a patient who was discharged would otherwise leave for good: nothing follows it.
         """
         for key, folded in ((keys.raw(self.shard), cursor_id), (keys.acts(self.shard), acts_id)):
-            oldest = min(now_ms - keys.HISTORY_MS, int(folded.split("-")[0]))
+            oldest = min(now_ms - keys.HISTORY_MS, keys.written(folded)[0])
             with translated():
                 self._client.xtrim(key, minid=f"{max(0, oldest)}-0", approximate=True)
         with translated():
@@ -290,9 +286,7 @@ class ShardStore:
 
     def _patients(self) -> list[str]:
         """The shard's patients, whether their cards can be read or not."""
-        with translated():
-            ids = sorted(member.decode() for member in self._client.smembers(keys.PATIENTS))
-        return [patient for patient in ids if self.owns(patient)]
+        return [patient for patient in patient_ids(self._client) if self.owns(patient)]
 
     def _put_twin(self, batch: Client, write: TwinWrite, oldest: str) -> None:
         cipher = self._vault.cipher(write.patient)
