@@ -18,11 +18,11 @@ from twin_engine.messages import Provenance, decode_wire
 from twin_engine.model import Generator
 from twin_engine.registry import PatientCard
 from twin_engine.store import keys
+from twin_engine.store.commit import Commit
 from twin_engine.store.connection import connect
 from twin_engine.store.errors import NotOwner
 from twin_engine.store.reader import RedisFeed
 from twin_engine.store.server import RedisFiles
-from twin_engine.store.shard import Commit
 from twin_engine.store.vault import Vault
 
 pytestmark = pytest.mark.redis

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from twin_engine.records import Act, ActRefused, Turn, carry_out
 from twin_engine.registry import Assignments
-from twin_engine.store.shard import Commit, ShardStore
+from twin_engine.store.commit import Commit
+from twin_engine.store.shard import ShardStore
 
 
 class Book:

@@ -47,9 +47,10 @@ from twin_engine.records import ACTED, Act, ActRefused, Turn, limits_by_signal
 from twin_engine.rehearse import rehearse
 from twin_engine.status import status
 from twin_engine.store.acts import RawAct
+from twin_engine.store.commit import Commit, DeadLetter, Order, TwinWrite
 from twin_engine.store.errors import NotOwner, StoreDown, StoreError
 from twin_engine.store.raw import RawAnswer, RawEvent, RawRecord
-from twin_engine.store.shard import Commit, DeadLetter, Order, Read, ShardStore, TwinWrite
+from twin_engine.store.shard import Read, ShardStore
 from twin_engine.synthesise import Forecaster
 from twin_engine.told import told
 from twin_engine.twin import TICKS_US, Twin, fold
