@@ -69,7 +69,7 @@ class Stories:
             self.rehearse()  # between any two frames, however many one round holds
         self.fold(patient, readings)
         story = self._stories[patient]
-        story.unrehearsed = readings.live
+        story.unrehearsed |= readings.live  # an old frame in the same round takes no second half away
         story.frame_ms = max(story.frame_ms, device_ms if readings.live else 0)
 
     def add(self, patient: str, made: Output) -> None:
