@@ -43,7 +43,7 @@ from twin_engine.store.acts import RawAct
 from twin_engine.store.commit import Commit, DeadLetter, Order, TwinWrite
 from twin_engine.store.errors import NotOwner, StoreDown, StoreError
 from twin_engine.store.raw import RawAnswer, RawEvent, RawRecord
-from twin_engine.store.shard import Read, ShardStore
+from twin_engine.store.shard import READ_COUNT, Read, ShardStore
 from twin_engine.stories import Stories
 from twin_engine.synthesise import Forecaster
 from twin_engine.told import told
@@ -57,7 +57,6 @@ STATUS_MS = 1000
 RENEW_MS = 1500
 TRIM_MS = 60_000
 ROUND_S = 1.0  # well below the lease, so that an engine with a long backlog keeps its shard and its viewers
-_FULL_READ = 500
 _MAX_KIND = 20  # characters of what somebody wanted that are told
 
 
@@ -141,7 +140,7 @@ class Engine:
         now_ms = self._clock_ms()
         stories.rehearse()
         everyone, haste = self._is_due("tick", TICK_MS), self._is_due("haste", HASTE_MS)
-        if (everyone or (haste and hasty)) and taken == len(records) < _FULL_READ:  # what waits is not silence
+        if (everyone or (haste and hasty)) and taken == len(records) < READ_COUNT:  # what waits is not silence
             self._tick(self._twins.keys() if everyone else hasty, now_ms, work, stories)
         self._commit(work, stories, now_ms, bool(records))
         if records or stories.patients:

@@ -26,7 +26,7 @@ from twin_engine.store.patients import cards_of, patient_ids
 from twin_engine.store.vault import Vault
 
 LEASE_MS = 5000
-_READ_COUNT = 500  # of each stream
+READ_COUNT = 500  # of each stream
 _T = TypeVar("_T")
 
 
@@ -104,12 +104,12 @@ class ShardStore:
         """
         streams = {keys.raw(self.shard): after, keys.acts(self.shard): acts_after}
         with translated():
-            reply = self._client.xread(streams, count=_READ_COUNT, block=max(1, block_ms)) or {}
+            reply = self._client.xread(streams, count=READ_COUNT, block=max(1, block_ms)) or {}
         wishes = [
             Read(i.decode(), True, _parsed(acts.parse, i, f), f) for i, f in _entries(reply, keys.acts(self.shard))
         ]
         raws = [Read(i.decode(), False, _parsed(raw.parse, i, f), f) for i, f in _entries(reply, keys.raw(self.shard))]
-        ends = [batch[-1].order for batch in (wishes, raws) if len(batch) >= _READ_COUNT]
+        ends = [batch[-1].order for batch in (wishes, raws) if len(batch) >= READ_COUNT]
         found = sorted(wishes + raws, key=lambda read: read.order)
         return [read for read in found if all(read.order <= end for end in ends)]
 
