@@ -24,6 +24,7 @@ from twin_engine import codec
 from twin_engine.alarms import Alarms
 from twin_engine.align import DeviceClock, readings_of, split_by_patient
 from twin_engine.book import Book
+from twin_engine.limits import limits_by_signal
 from twin_engine.messages import (
     Acted,
     Assigned,
@@ -37,7 +38,7 @@ from twin_engine.messages import (
 from twin_engine.pace import Pace
 from twin_engine.prove import Gate, Proven, is_live
 from twin_engine.recipients import Recipients
-from twin_engine.records import ACTED, Act, ActRefused, Turn, limits_by_signal
+from twin_engine.records import ACTED, Act, ActRefused, Turn
 from twin_engine.status import event_json
 from twin_engine.store.acts import RawAct
 from twin_engine.store.commit import Commit, DeadLetter, Order, TwinWrite
