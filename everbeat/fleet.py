@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -94,14 +95,17 @@ def _source(member: Member) -> SensorSource:
 
 
 async def _keep(member: Member, run: Run, stop: asyncio.Event, after_s: float) -> None:
-    """One device, kept running."""
+    """One device, kept running. One that ran for longer than the longest wait before it failed is no failing one."""
     wait_s = FIRST_WAIT_S
     await _sleep(after_s, stop)
     while not stop.is_set():
+        began_s = time.monotonic()
         try:
             await run(member, stop)
             return
         except Exception:  # the edge: whatever one device does, the others go on
+            if time.monotonic() - began_s > LAST_WAIT_S:
+                wait_s = FIRST_WAIT_S
             log.exception("device %s failed; the others go on, it is started again in %g s", member.device, wait_s)
         await _sleep(wait_s, stop)
         wait_s = min(2 * wait_s, LAST_WAIT_S)
