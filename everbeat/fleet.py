@@ -18,7 +18,7 @@ from typing import Any
 
 from device.commands import DEFAULT_INTERVAL_S
 from device.source import SensorSource
-from device.uplink import UplinkSettings, run_device
+from device.uplink import run_device
 from everbeat import wiring
 from everbeat.settings import Settings
 
@@ -74,13 +74,8 @@ def runner(settings: Settings, drain_s: float) -> Run:
     """How a member is run: its own identity and state, against the hub of the settings."""
 
     async def run(member: Member, stop: asyncio.Event) -> object:
-        identity = await asyncio.to_thread(wiring.device_identity, settings, member.device)
-        link = UplinkSettings(
-            address=wiring.hub_address(settings, identity, None),
-            identity=identity,
-            state_dir=settings.device(member.device),
-            drain_s=drain_s,
-            frame_interval_s=member.interval_s,
+        link = await asyncio.to_thread(
+            wiring.uplink_settings, settings, member.device, drain_s, frame_interval_s=member.interval_s
         )
         return await run_device(link, await asyncio.to_thread(_source, member), stop)
 
