@@ -51,7 +51,7 @@ def layout(relay: Relay) -> html.Main:
         [
             ui.SessionBar(id="session-bar", page="patients"),
             html.Div(
-                [html.H1(t("patients.page")), html.P("", id="eb-note", role="status", className="eb-note"),
+                [html.H1(t("patients.page")), html.P("", id="eb-note", role="status", className="eb-outcome"),
                  dmc.Button(t("patients.do.admit"), id="eb-admit", color="cyan", variant="filled")],
                 className="eb-ward-tools",
             ),
@@ -86,7 +86,7 @@ def _panel(t: Translate) -> dmc.Drawer:
         [
             html.Div(tabs, id="eb-tabs"),
             html.Div([], id="eb-form"),
-            html.P("", id="eb-panel-note", role="status", className="eb-note"),
+            html.P("", id="eb-panel-note", role="status", className="eb-outcome"),
         ],
         id="eb-panel", opened=False, position="right", size="min(560px, 100vw)", title="", padding="lg",
         closeButtonProps={"aria-label": t("button.close"), "size": "lg"}, transitionProps={"duration": 0},

@@ -91,8 +91,8 @@ export class Labels {
   makeCard(name) {
     const node = this.makeButton('eb-card', name);
     const entry = { node, ...this.makeLine() };
-    for (const part of ['name', 'value', 'word', 'others', 'bar']) entry[part] = this.make('span', `eb-${part}`, node);
-    entry.fill = this.make('i', '', entry.bar);
+    for (const part of ['name', 'value', 'word', 'others', 'meter']) entry[part] = this.make('span', `eb-${part}`, node);
+    entry.fill = this.make('i', '', entry.meter);
     const after = REGIONS.slice(REGIONS.indexOf(name) + 1).map((n) => this.cards.get(n)?.node).find(Boolean);
     this.list.insertBefore(node, after ?? [...this.notes.values()][0]?.node ?? null); // Tab goes in the order of REGIONS
     return entry;
