@@ -17,7 +17,7 @@ from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Entry, Feed, PatientCard
 from web.board import Board
 from web.history import History
-from web.room import Room, give_all, greet, send_entry
+from web.room import NOT_SILENT, Room, give_all, greet, send_entry
 from web.settings import WebSettings
 from web.viewer import Send, Viewer
 from web.ward import Row, summary
@@ -148,7 +148,7 @@ class Relay:
             was_silent, room.silent = room.silent, None
             for viewer in list(room.viewers.values()):
                 if was_silent:
-                    viewer.offer("silent", {"since": None, "why": ""})
+                    viewer.offer("silent", NOT_SILENT)
                 send_entry(viewer, entry)
         if self._on_sent is not None:
             self._on_sent(entry, int(self._clock() * 1000))
