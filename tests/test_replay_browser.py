@@ -247,6 +247,18 @@ def test_an_hour_that_cannot_be_read_is_told_and_hatched_until_it_comes(browser:
     page.close()
 
 
+def test_a_comparison_that_could_not_be_read_comes_with_another_try(browser: Any, feed: PastFeed) -> None:
+    page = browser.new_page(viewport={"width": 1600, "height": 900})
+    page.route("**/compare*", lambda route: route.fulfill(status=503, body="the record store can't be reached"))
+    open_at(page, feed, 310, 120, EMG)
+    page.wait_for_selector(".eb-trouble")
+    page.unroute("**/compare*")
+    page.click('[data-do="retry"]')
+    until(lambda: fact(page, "gap", "mae"), timeout_s=5)
+    until(lambda: page.query_selector(".eb-trouble") is None, timeout_s=5)
+    page.close()
+
+
 def test_without_the_charts_the_page_says_so_and_another_try_brings_them(browser: Any, feed: PastFeed) -> None:
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.route("**/everbeat_timeline*", lambda route: route.abort())

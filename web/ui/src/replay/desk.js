@@ -92,6 +92,7 @@ export class Desk {
     if (this.gone) return;
     this.loadAgain?.();
     if (this.troubles.window) this.#fetchSoon();
+    if (this.troubles.gap) this.gapKey = null; // asked for anew when it is drawn, after the hours
     this.#readHours();
   }
 
@@ -233,15 +234,16 @@ export class Desk {
     const gap = id && gapAt(this.story, id, this.model.t);
     const key = gap ? `${id}|${gap[0]}` : '';
     if (key === this.gapKey) return;
-    Object.assign(this, {gapKey: key});
+    this.gapKey = key;
     this.scores.gap = null;
+    delete this.troubles.gap; // that was another gap's
     if (!gap) return;
     try {
       const found = await this.past.compare(gap[0] - 0.001, gap[1] + 0.001);
       if (this.gapKey === key) this.scores.gap = found;
-      this.#well('gap');
+      this.draw();
     } catch (error) {
-      this.#fail('gap', error);
+      if (this.gapKey === key) this.#fail('gap', error);
     }
   }
 
