@@ -4,6 +4,7 @@
 import {io} from 'socket.io-client';
 import {EngineClock, ViewClock} from './clock.js';
 import {patientOfPage} from './address.js';
+import {shownNumber} from './person.js';
 import {Scale} from './scale.js';
 import {Series} from './series.js';
 import {NOTHING, bodyWords, breathFill, channelsOf} from './bodyView.js';
@@ -37,7 +38,7 @@ class Store {
 
   /** Whose screen this is, and the line to the server: what an act is sent with. Capture it where it is drawn. */
   get whose() {
-    return {patient: this.patient, number: this.card ? this.card.number || this.card.id : '', socket: this.socket};
+    return {patient: this.patient, number: this.card ? shownNumber(this.card) : '', socket: this.socket};
   }
 
   /** Subscribe to tick, channels, events, card, past, picked or status. Returns the way out. */

@@ -1,12 +1,11 @@
 // What is known of a picked place of the body: for each of its channels the value, where it comes from, how sure it is, when
 // the sensor last spoke, the last minute as a small trace, and the way to its history.
 import React, {useRef} from 'react';
-import {replayPath} from '../address.js';
+import {go, replayPath} from '../address.js';
 import {channelName, has, t} from '../i18n.js';
 import {lookOf, rangeText} from '../view.js';
 import {badge, clockTime, notCurrent, number, percent, span} from '../words.js';
 import {drawSpark} from '../spark.js';
-import {go} from './SessionBar.js';
 import {mark, put, useMine, useTick} from './hooks.js';
 
 /** A card for `place`, a region or an organ, with a row for each of `channels`; `onClose` when it is to go. */
