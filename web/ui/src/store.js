@@ -77,9 +77,8 @@ class Store {
       this.down ??= Date.now() / 1000;
       if (reason === 'io server disconnect' && !this.closed) setTimeout(() => this.socket.connect(), RETRY_MS); // no such patient, yet
     });
-    this.socket.on('connect_error', (error) => {
+    this.socket.on('connect_error', () => {
       this.down ??= Date.now() / 1000;
-      this.lineError = error.message;
       if (!this.socket.active && !this.closed) setTimeout(() => this.socket.connect(), RETRY_MS); // refused: admitted a moment ago?
     });
     this.timer = setInterval(() => this.#tick(), TICK_MS);

@@ -110,7 +110,7 @@ function write(s, bar) {
 SessionBar.propTypes = {
   /** The ID used in Dash callbacks. */
   id: PropTypes.string,
-  /** "ward", "room", "replay", "patients" or "downtime". */
+  /** "ward", "room", "replay" or "patients". */
   page: PropTypes.string.isRequired,
 };
 export default SessionBar;

@@ -9,7 +9,7 @@ const LATE = 0x80;
 const INK = {alarm: '#ff7a7d', threat: '#ffb000', command: '#8fd7ff', gap: '#eaf2f9'};
 
 export class Overview {
-  /** @param {HTMLElement} box holds a canvas and the window's element @param {{onRange(t0, t1), onAt(t)}} facts */
+  /** @param {HTMLElement} box holds a canvas and the window's element @param {{onRange(t0, t1, t)}} facts */
   constructor(box, facts) {
     Object.assign(this, {box, facts, canvas: box.querySelector('canvas'), pane: box.querySelector('.eb-over-window'), from: 0, to: 1});
     this.watcher = new ResizeObserver(() => this.#paint());
@@ -91,7 +91,6 @@ export class Overview {
     this.#gaps(g);
     for (const mark of this.marks) this.#mark(g, mark);
     if (this.t0 !== undefined) this.move(this.t0, this.t1, this.t);
-    this.facts.onPainted?.();
   }
 
   #bar(g, bar, top, height) {

@@ -64,7 +64,7 @@ export class Labels {
     const notes = ORGANS.filter((name) => view.organs?.[name]);
     changed = this.sync(this.notes, notes, (name) => this.makeNote(name)) || changed;
     for (const name of notes) changed = this.writeNote(this.notes.get(name), view.organs[name], name, picked) || changed;
-    changed = writeChips(this.air, [view.posture, view.skin, ...(!view.air ? [] : view.air.provenance ? [view.air] : Object.values(view.air))]) || changed;
+    changed = writeChips(this.air, [view.posture, view.skin, ...Object.values(view.air ?? {})]) || changed;
     this.stale ||= changed;
     return this.stale;
   }

@@ -1,4 +1,5 @@
-// The overlay's style sheet, put into the page once, so that the viewer is whole on any page. Lists, rings and facts too. Every ink has at least 4.5:1 on the card's ground (#08111b).
+// The overlay's style sheet, put into the page once, so that the viewer is whole on any page. It stays when the body has
+// gone: its classes are nobody else's. Every ink has at least 4.5:1 on the card's ground (#08111b).
 
 const ID = 'eb-twin-style';
 
