@@ -3,8 +3,8 @@
 import React, {useRef} from 'react';
 import {go, replayPath} from '../address.js';
 import {channelName, has, t} from '../i18n.js';
-import {lookOf, rangeText} from '../view.js';
-import {badge, clockTime, notCurrent, number, percent, span} from '../words.js';
+import {lookOf, shown} from '../view.js';
+import {clockTime, notCurrent, span} from '../words.js';
 import {drawSpark} from '../spark.js';
 import {mark, put, useMine, useTick} from './hooks.js';
 
@@ -39,11 +39,11 @@ function write(s, id, row) {
   const sample = s.view.samples.get(id);
   if (!sample || !row) return;
   const look = lookOf(s.looks, id);
-  const made = !['measured', 'withheld', 'none'].includes(sample.provenance);
+  const said = shown(sample, look);
   mark(row, 'data-provenance', sample.provenance);
-  put(row.querySelector('.eb-region-word'), s.view.moving ? badge(sample.provenance) : notCurrent());
-  put(row.querySelector('.eb-region-value'), `${number(sample.value, look)} ${look.unit}`);
-  put(row.querySelector('.eb-region-sure'), made ? `${t('body.confidence', {percent: percent(sample.confidence)})} · 90 %: ${rangeText(sample, look)}` : '');
+  put(row.querySelector('.eb-region-word'), s.view.moving ? said.word : notCurrent());
+  put(row.querySelector('.eb-region-value'), `${said.value} ${look.unit}`);
+  put(row.querySelector('.eb-region-sure'), said.range && `${t('body.confidence', {percent: said.sure})} · 90 %: ${said.range}`);
   const last = s.lastMeasured(id);
   const known = Number.isFinite(last) && last > 0;
   put(row.querySelector('.eb-region-last'), known ? t('body.last', {time: clockTime(last), ago: span(s.engineNow() - last)}) : t('body.never'));

@@ -1,6 +1,6 @@
 // The strip over the whole stored past: a bar of coverage a channel, marks of gaps, alarms, threats and commands above
 // them, and the window that the charts show, which can be dragged and stretched.
-import {hatch} from './paint.js';
+import {fineHatch} from './paint.js';
 
 const MARKS_PX = 30; // two rows: alarms and threats above, gaps and commands below
 const HANDLE_PX = 9;
@@ -129,7 +129,7 @@ export class Overview {
     if (!this.unread.length) return;
     g.save();
     g.setTransform(1, 0, 0, 1, 0, 0); // the hatch is of device px
-    g.fillStyle = hatch(g, ratio);
+    g.fillStyle = fineHatch(g, ratio);
     for (const [from, to] of this.unread) {
       g.fillRect(this.#x(from) * ratio, MARKS_PX * ratio, Math.max(2, this.#x(to) - this.#x(from)) * ratio, (this.box.clientHeight - MARKS_PX) * ratio);
     }
