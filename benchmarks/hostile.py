@@ -19,7 +19,8 @@ from security.errors import Rejected
 from security.identity import DeviceIdentity, create_ca, issue_device, issue_engine
 from security.keys import RecipientKey, create_recipient_key
 from security.suite import STRONGEST_FIRST
-from twin_engine.prove import OPENS_BURST, OPENS_PER_S, Gate
+from twin_engine.admission import OPENS_BURST, OPENS_PER_S
+from twin_engine.prove import Gate
 
 NOW_MS = 1_780_000_000_000
 DEVICE = "ward-1"
@@ -75,12 +76,12 @@ def cost_us(gate: Gate, body: bytes, key: RecipientKey | None, again: Callable[[
 
 
 def _forget_chains(gate: Gate) -> None:
-    gate._chains._known.clear()
+    gate._admission.chains._known.clear()
 
 
 def _forget_sessions(gate: Gate) -> None:
     gate._sessions.clear()
-    gate._of_device.clear()
+    gate._admission._open.clear()
 
 
 def rows(bench: Bench) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """Remembers certificate chains that were verified, so that an honest device's next session costs no chain again.
 
 Only what was verified is remembered, so nobody fills the memory who has no certificate of ours. A remembered chain is
-good for an hour, while every certificate of it is in force and none is revoked: all are looked at on every use.
+good for an hour, while every certificate of it is in force, and while the trust stays as it is: a revocation, another
+root, a doubt about the list of revoked ones makes everybody a stranger again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from security.errors import SecurityError
 from security.trust import Trust
 
 MAX_CHAINS = 4096
@@ -25,24 +27,33 @@ class _Known:
     key: ec.EllipticCurvePublicKey
     from_ms: int
     until_ms: int
-    serials: frozenset[int]
 
 
 class ChainCache:
     """A :class:`~security.trust.Trust` with a memory of at most `most` chains, the least used ones forgotten first."""
 
-    def __init__(self, trust: Trust, most: int = MAX_CHAINS) -> None:
-        self._trust, self._most = trust, most
+    def __init__(self, most: int = MAX_CHAINS) -> None:
+        self._trust: Trust | None = None
+        self._most = most
         self._known = OrderedDict[bytes, _Known]()
         self.hits = self.misses = 0
+
+    def of(self, trust: Trust) -> ChainCache:
+        """Itself, going by `trust` from now on. Whatever changed in it, every chain is verified again."""
+        if trust != self._trust:
+            self._trust = trust
+            self._known.clear()
+        return self
 
     def verify_device(
         self, chain_der: Sequence[bytes], expected_device_id: str, now_ms: int
     ) -> ec.EllipticCurvePublicKey:
         """As ``Trust.verify_device``: the public key of that device, or Rejected."""
+        if self._trust is None:
+            raise SecurityError("expected a trust to go by, got none; nobody is believed")
         name = _digest(chain_der, expected_device_id)
         known = self._known.get(name)
-        if known and known.from_ms <= now_ms <= known.until_ms and not known.serials & self._trust.revoked:
+        if known and known.from_ms <= now_ms <= known.until_ms:
             self._known.move_to_end(name)
             self.hits += 1
             return known.key
@@ -58,7 +69,7 @@ def _remembered(key: ec.EllipticCurvePublicKey, chain_der: Sequence[bytes], now_
     chain = [x509.load_der_x509_certificate(der) for der in chain_der]
     from_ms = max(int(c.not_valid_before_utc.timestamp() * 1000) for c in chain)
     until_ms = min(int(c.not_valid_after_utc.timestamp() * 1000) for c in chain)
-    return _Known(key, from_ms, min(until_ms, now_ms + REMEMBER_MS), frozenset(c.serial_number for c in chain))
+    return _Known(key, from_ms, min(until_ms, now_ms + REMEMBER_MS))
 
 
 def _digest(chain_der: Sequence[bytes], device_id: str) -> bytes:

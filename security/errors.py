@@ -29,7 +29,7 @@ class Reason(StrEnum):
     UNKNOWN_SESSION = "unknown-session"  # another session's id
     UNKNOWN_RECIPIENT = "unknown-recipient"  # sealed to a key that we do not hold (any more)
     SPENT = "spent"  # beyond a session's life
-    STALE = "stale"  # opened longer ago than any spool waits
+    TOO_OLD = "too-old"  # opened longer ago than any spool waits
     AHEAD = "ahead"  # opened in the future
     ROLLED_BACK = "rolled-back"  # an earlier boot that speaks after a later one
     TOO_MANY = "too-many"  # more than any honest device asks for

@@ -32,10 +32,10 @@ _OPENED, _READ = "no session was opened and its messages will not be read", "no 
 
 
 def check_opened(created_ms: int, now_ms: int) -> None:
-    """Rule 1. Raises Rejected("stale") or ("ahead")."""
+    """Rule 1. Raises Rejected("too-old") or ("ahead")."""
     if created_ms < now_ms - LATE_MS:
         got = f"one of {(now_ms - created_ms) / DAY_MS:.1f} days ago"
-        raise Rejected(Reason.STALE, f"a session opened within {LATE_MS // DAY_MS} days", got, _OPENED)
+        raise Rejected(Reason.TOO_OLD, f"a session opened within {LATE_MS // DAY_MS} days", got, _OPENED)
     if created_ms > now_ms + AHEAD_MS:
         got = f"one opened {(created_ms - now_ms) / DAY_MS:.1f} days ahead"
         raise Rejected(Reason.AHEAD, "a session opened before now; set the device's clock right", got, _OPENED)

@@ -66,7 +66,7 @@ class Desk:
         self.gate = Gate(self.people.ca.trust, self.stored, self.suites, lambda: self.steady_s)
 
     def commit(self) -> None:
-        self.stored |= self.gate.take_changed()[0]
+        self.stored |= self.gate.take_changed()[0] | self.gate.take_buried()
 
     def open(
         self, lane: Lane = Lane.LIVE, epoch: int = 3, at_ms: int | None = None, suites: Sequence[str] = STRONGEST_FIRST

@@ -12,7 +12,7 @@ from security import freshness
 from security.envelope import Lane, open_session
 from security.identity import wall_clock_ms
 from tests.engine_kit import Ward
-from twin_engine import pipeline, prove
+from twin_engine import admission, pipeline
 from twin_engine.model import Generator
 from twin_engine.store.server import RedisFiles
 
@@ -43,8 +43,8 @@ def test_the_engine_hands_out_every_suite_and_a_device_of_each_kind_is_heard(war
 
 
 def test_a_flood_of_open_records_is_counted_and_told_once(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prove, "OPENS_BURST", 3)
-    monkeypatch.setattr(prove, "OPENS_PER_S", 0.001)
+    monkeypatch.setattr(admission, "OPENS_BURST", 3)
+    monkeypatch.setattr(admission, "OPENS_PER_S", 0.001)
     ward.engine()
     ward.connect_device()  # one of the three
     forged = ward.open_late()[0]

@@ -17,7 +17,7 @@ from security.keys import RecipientKey, create_recipient_key, recipient_from_byt
 from security.rate import Buckets, TooMany
 from security.trust import Trust
 from tests.gate_kit import DAY_MS, DEVICE, HOUR_MS, MINUTE_MS, NOW_MS, Desk, people
-from twin_engine.prove import OPENS_BURST
+from twin_engine.admission import OPENS_BURST
 
 
 def refused(reason: str, action: Callable[[], object]) -> Rejected:
@@ -135,7 +135,7 @@ def test_a_house_takes_only_the_suites_it_allows_and_looks_at_no_certificate_of_
     desk = Desk(suites=("C", "A"))
     record, _ = desk.open(suites=("B",))
     refused("weak-suite", lambda: desk.take(record))
-    assert desk.gate._chains.misses == 0
+    assert desk.gate._admission.chains.misses == 0
 
 
 def test_under_one_key_a_device_never_takes_a_weaker_suite_than_before() -> None:
@@ -285,7 +285,7 @@ def test_a_session_ends_when_no_spool_waits_any_more_and_its_keys_go_and_its_nam
 def test_a_record_too_old_or_of_the_future_opens_nothing() -> None:
     desk = Desk()
     record, _ = desk.open()
-    refused("stale", lambda: desk.take(record, NOW_MS + 15 * DAY_MS))
+    refused("too-old", lambda: desk.take(record, NOW_MS + 15 * DAY_MS))
     early, _ = desk.open(at_ms=NOW_MS + 2 * DAY_MS)
     refused("ahead", lambda: desk.take(early))
     assert desk.take(early, NOW_MS + DAY_MS) is None  # a clock a day ahead is a fault, not an attack
@@ -360,7 +360,7 @@ def test_a_throttled_record_costs_no_certificate_no_signature_and_no_secret() ->
     record, _ = desk.open()
     desk.keys = {}
     refused("too-many", lambda: desk.take(record))
-    assert (desk.gate._chains.hits, desk.gate._chains.misses) == (0, 0)
+    assert (desk.gate._admission.chains.hits, desk.gate._admission.chains.misses) == (0, 0)
 
 
 def test_a_spool_of_fourteen_days_fits_into_one_burst() -> None:
@@ -394,7 +394,7 @@ def test_buckets_are_bounded_fill_up_again_and_never_hold_more_than_their_burst(
 
 def test_a_chain_is_verified_once_and_remembered_for_an_hour() -> None:
     house = people()
-    cache = ChainCache(house.ca.trust)
+    cache = ChainCache().of(house.ca.trust)
     chain = house.device.chain_der
     first = cache.verify_device(chain, DEVICE, NOW_MS)
     assert cache.verify_device(chain, DEVICE, NOW_MS + 1) == first and (cache.hits, cache.misses) == (1, 1)
@@ -406,15 +406,17 @@ def test_a_chain_is_verified_once_and_remembered_for_an_hour() -> None:
 
 def test_a_remembered_chain_is_refused_as_soon_as_it_is_revoked() -> None:
     house = people()
-    cache = ChainCache(house.ca.trust)
+    cache = ChainCache().of(house.ca.trust)
     cache.verify_device(house.device.chain_der, DEVICE, NOW_MS)
-    cache._trust = Trust(house.ca.trust.roots, frozenset({house.device.certificate.serial_number}))
-    refused("revoked", lambda: cache.verify_device(house.device.chain_der, DEVICE, NOW_MS))
+    cache.of(Trust(house.ca.trust.roots)).verify_device(house.device.chain_der, DEVICE, NOW_MS)
+    assert (cache.hits, cache.misses) == (1, 1)  # an equal trust, asked again, changes nothing
+    strict = Trust(house.ca.trust.roots, frozenset({house.device.certificate.serial_number}))
+    refused("revoked", lambda: cache.of(strict).verify_device(house.device.chain_der, DEVICE, NOW_MS))
 
 
 def test_what_was_refused_is_not_remembered_and_the_memory_is_bounded() -> None:
     house = people()
-    cache = ChainCache(house.ca.trust, most=1)
+    cache = ChainCache(most=1).of(house.ca.trust)
     for _ in range(3):
         refused("wrong-usage", lambda: cache.verify_device(house.engine.chain_der, "engine", NOW_MS))
     assert not cache._known

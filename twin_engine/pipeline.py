@@ -213,6 +213,8 @@ class Engine:
             work.orders.append(Order(device, "receipt", sid.hex(), {}))
         frozen, touched = self._gate.take_changed()
         work.sessions = {name: (self._owner(name), session) for name, session in frozen.items()}
+        for name, left in self._gate.take_buried().items():  # of sessions that are over: no secret, so anybody's key
+            work.sessions[name] = (self._book.keyholder(name.split(b"|")[0].decode()), left)
         for session in touched:
             receipt = session.opener.make_receipt(session.seen.upto, session.seen.extra, now_ms)
             work.orders.append(Order(session.opener.device, "receipt", session.opener.sid.hex(), receipt))
