@@ -96,7 +96,8 @@ class Engine:
     ) -> None:
         self._store, self._forecaster = store, forecaster
         self._trust, self._identity, self._master = trust, identity, master
-        self._clock_ms, self._steady_s, self._suites = clock_ms, steady_s, suites
+        self._clock_ms, self._steady_s = clock_ms, steady_s
+        self._suites = suites
         self._twins: dict[str, Twin] = {}
         self._due_ms: dict[str, int] = {}
         self._faulty = set[str]()  # patients whose last round could not be written
