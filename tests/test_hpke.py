@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, Suite
 
@@ -135,3 +135,14 @@ def test_the_cipher_of_suite_b_gives_nists_vector_with_a_16_byte_tag() -> None:
     sealed = "26c56961c035a7e452cce61bc6ee220d77b3f94d18fd10b6d80e8bf80f4a46cab06d4313f0db9be9"
     assert aead.encrypt(bytes.fromhex(nonce), frame, data).hex() == sealed
     assert aead.decrypt(bytes.fromhex(nonce), bytes.fromhex(sealed), data) == frame
+
+
+def test_x25519_gives_the_iterated_vectors_of_rfc_7748() -> None:
+    k = u = (9).to_bytes(32, "little")  # section 5.2
+    after = {
+        1: "422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079",
+        1000: "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51",
+    }
+    for count in range(1, 1001):
+        k, u = X25519PrivateKey.from_private_bytes(k).exchange(X25519PublicKey.from_public_bytes(u)), k
+        assert k.hex() == after.get(count, k.hex())

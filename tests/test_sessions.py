@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from device.frame import Block, Source, quantise
+from device.lanes import Lanes
+from device.spool import Spool
 from security import freshness, suite
 from security.chains import REMEMBER_MS, ChainCache
 from security.envelope import Lane, Recipient, accept_open_record, open_session, sign_recipient, verify_recipient
@@ -18,6 +24,8 @@ from security.rate import Buckets, TooMany
 from security.trust import Trust
 from tests.gate_kit import DAY_MS, DEVICE, HOUR_MS, MINUTE_MS, NOW_MS, Desk, people
 from twin_engine.admission import OPENS_BURST
+
+RECIPIENT = Desk().recipient
 
 
 def refused(reason: str, action: Callable[[], object]) -> Rejected:
@@ -231,6 +239,50 @@ def test_suite_b_refuses_a_frame_longer_than_its_cipher_can_count() -> None:
     with pytest.raises(SecurityError, match="at most 65535 bytes"):
         sealer.seal(bytes(65_536))
     assert len(sealer.seal(bytes(65_535))) == 65_565
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8), inner, max_size=5),
+    max_leaves=10,
+)
+
+
+@pytest.mark.parametrize("name", ["suites", "xwing_key", "public_key", "kid"])
+@settings(max_examples=60, deadline=None)
+@given(junk=JSON)
+def test_a_recipient_with_suites_and_one_field_of_junk_is_refused(name: str, junk: object) -> None:
+    data = RECIPIENT.to_json()
+    with pytest.raises(Rejected):
+        verify_recipient(Recipient.from_json(data | {name: junk}), people().ca.trust, NOW_MS)
+
+
+def test_a_recipient_with_every_suite_fits_into_a_twin_of_azure() -> None:
+    data = json.loads(json.dumps(RECIPIENT.to_json()))
+    assert verify_recipient(Recipient.from_json(data), people().ca.trust, NOW_MS) == RECIPIENT
+    assert all(len(value) < 4096 for value in data.values() if isinstance(value, str))  # Azure: 4 KiB a string
+    assert len(json.dumps(data)) < 5000  # of 32 KiB of desired properties
+
+
+@pytest.mark.parametrize("able", [("B",), ("A", "B"), suite.STRONGEST_FIRST])
+def test_a_board_seals_with_the_best_it_can_and_its_spool_survives(able: tuple[str, ...], tmp_path: Path) -> None:
+    desk = Desk()
+    spool = Spool(tmp_path / "spool.sqlite")
+    lanes = Lanes(people().device, spool, tmp_path / "recipient.json", 3, suites=able)
+    lanes.use(Recipient.from_json(json.loads(json.dumps(desk.recipient.to_json()))), NOW_MS)
+    block = Block("gsr_uS", NOW_MS - 1000, 250_000, -4, quantise([4.0, 4.1], -4))
+    lanes.seal(Lane.LIVE, [block], now_ms=NOW_MS, uptime_ms=5, source=Source.SENSOR)
+    (stored,) = spool.sessions()
+    assert desk.take(stored.open_record) is None
+    envelope = spool.next(Lane.LIVE, 0)
+    assert envelope is not None
+    found = desk.take(envelope.body)
+    assert found is not None and found.session.opener.suite == able[0]
+    again = Lanes(people().device, spool, tmp_path / "recipient.json", 4, suites=able)
+    again.recall_recipient(NOW_MS)
+    assert again.recipient == desk.recipient
+    assert again.receipt(stored.sid, found.session.opener.make_receipt(0, (), NOW_MS)) == [envelope.id]
+    spool.close()
 
 
 # ------------------------------------------------------------------------------------------------------- age
