@@ -42,7 +42,10 @@ class Address:
 
 def parse_address(text: str) -> Address:
     """Raises AmqpError where the text names no partition."""
-    path = urlsplit(text).path if "://" in text else text
+    try:
+        path = urlsplit(text).path if "://" in text else text
+    except ValueError:  # such as half of an IPv6 address
+        path = ""
     match = _ADDRESS.fullmatch(path)
     if match is None:
         raise AmqpError("amqp:not-found", f"expected a partition's address, got {text[:120]!r}; nothing to read there")
