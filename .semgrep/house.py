@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 # ok: redis-outside-store
 from twin_engine.store import server
 
+_COLUMNS = "id, name"
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +52,8 @@ def database(db, name):
     # ruleid: sql-from-text
     db.execute("SELECT * FROM devices WHERE id = " + name)
     # ok: sql-from-text
+    db.execute(f"SELECT {_COLUMNS} FROM devices WHERE id = ?", (name,))
+    # ok: sql-from-text
     db.execute("SELECT * FROM devices WHERE id = ?", (name,))
 
 
@@ -61,7 +64,7 @@ def logs(key, master, device, settings, password):
     log.warning(f"signing in with {password}")
     # ruleid: secret-in-a-log
     log.error("redis at %s with %s", settings.url, settings.redis_password)
-    # ruleid: secret-in-a-log
+    # ruleid: secret-on-a-screen
     print(f"the master key is {master}")
     # ok: secret-in-a-log
     log.info("sealing for %s with key %s", device, device.kid)

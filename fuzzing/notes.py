@@ -30,7 +30,7 @@ def notes() -> Made:
     proofs.prove(json.dumps(bundle), [verifier])  # or the seed is none
 
     def run(data: bytes) -> None:
-        text = data.decode(errors="surrogateescape" if data[:1] == b"!" else "replace")
+        text = data.decode(errors="replace")
         request = Request.parse(text)
         assert request is None or Request.parse(request.to_text()) == request
         with contextlib.suppress(Rejected):

@@ -16,7 +16,7 @@ from device.hub.amqp_messages import Request
 from device.hub.events import Partition
 
 CBS, MANAGEMENT = "$cbs", "$management"
-SAS_TOKEN_TYPE = "servicebus.windows.net:sastoken"  # noqa: S105  the name of a kind of token
+SAS_TOKEN_TYPE = "servicebus.windows.net:sastoken"  # noqa: S105  the name of a kind of token  # nosec B105
 
 _ADDRESS = re.compile(r"/?(?P<hub>[^/]+)/ConsumerGroups/(?P<group>[^/]+)/Partitions/(?P<partition>\d{1,5})", re.I)
 _SELECTOR = re.compile(
