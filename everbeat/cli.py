@@ -106,7 +106,7 @@ def engine(shard: Annotated[str, typer.Option(help="The shard to own.")] = "s0")
     with _one_line_errors():
         settings = Settings.from_env()
         store, master = wiring.shard_store(settings, shard)
-        identity, trust = wiring.engine_identity(settings), wiring.authority(settings).trust
+        identity, trust = wiring.engine_identity(settings), wiring.live_trust(settings)
         model = Generator.load(settings.weights, signers=signers(settings))
         story = Engine(store, model, trust=trust, identity=identity, master=master, clock_ms=wall_clock_ms)
         story.run(_stop_event())
