@@ -185,7 +185,8 @@ def take_in(ca: Authority, certificate: x509.Certificate, *, now_ms: int, told: 
     if role_of(certificate) in ("device", "engine", "server", "issuer"):
         with ca.index() as index:
             if index.find(certificate.serial_number) is None:
-                index.add(certificate, now_ms, told=told)
+                made_ms = int(certificate.not_valid_before_utc.timestamp() * 1000)
+                index.add(certificate, min(now_ms, made_ms), told=told)
 
 
 # -------------------------------------------------------------------------------------------------------- lists

@@ -25,10 +25,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from security import canonical
+from security.authority import NOBODY, Authority, current_trust, issue, need_enrolled
 from security.errors import Reason, Rejected
 from security.identity import DeviceIdentity
 from security.requests import MAX_REQUEST_BYTES, make_csr, read_csr
-from security.trust import MAX_CERTIFICATE_BYTES, MAX_CHAIN, Trust, is_device_id
+from security.trust import MAX_CERTIFICATE_BYTES, MAX_CHAIN, Role, Trust, is_device_id
 from security.wire import MAX_TIME_MS
 
 FRESH_MS = 10 * 60 * 1000
@@ -118,3 +119,23 @@ def _signed(body: bytes) -> bytes:
 
 def _refused(reason: Reason, expected: str, got: str) -> Rejected:
     return Rejected(reason, expected, got, "no certificate was issued")
+
+
+def grant(
+    ca: Authority, data: bytes, *, now_ms: int, who: str = NOBODY, grace: timedelta = timedelta(0)
+) -> tuple[Renewal, list[x509.Certificate]]:
+    """The request, proven, and the chain that answers it. Raises Rejected; then nothing was issued.
+
+    The device must be enrolled and its certificate in force; within `grace` an expired one is renewed, but only once.
+    """
+    found = prove_renewal(data, current_trust(ca, now_ms=now_ms), now_ms, grace)
+    with ca.index() as index, index.exclusively():
+        need_enrolled(index, found.old, found.device)
+        if found.late and index.was_late(found.old.serial_number):
+            got = "one that was renewed late before"
+            raise _refused(Reason.EXPIRED, "an expired certificate that was not renewed yet", got)
+        index.spend(found.id, found.until_ms, now_ms)
+    chain = issue(
+        ca, Role.DEVICE, found.device, (), found.key, now_ms=now_ms, who=who, replaces=found.old, late=found.late
+    )
+    return found, chain

@@ -107,13 +107,13 @@ class Trust:
         self, chain_der: Sequence[bytes], expected_device_id: str, now_ms: int
     ) -> ec.EllipticCurvePublicKey:
         """The public key of the device `expected_device_id`, or Rejected. `chain_der` is leaf first, root left out."""
-        return self._verify(chain_der, Role.DEVICE, expected_device_id, now_ms)
+        return self.verify(chain_der, Role.DEVICE, expected_device_id, now_ms)
 
     def verify_engine(self, chain_der: Sequence[bytes], now_ms: int) -> ec.EllipticCurvePublicKey:
         """The public key of one of our engines, or Rejected. No device's or server's certificate passes."""
-        return self._verify(chain_der, Role.ENGINE, None, now_ms)
+        return self.verify(chain_der, Role.ENGINE, None, now_ms)
 
-    def _verify(
+    def verify(
         self, chain_der: Sequence[bytes], role: Role, name: str | None, now_ms: int
     ) -> ec.EllipticCurvePublicKey:
         leaf, *rest = _parse(chain_der)
