@@ -24,7 +24,7 @@ from security.revocation import MAX_LISTS_BYTES, judge_lists, read_lists
 from security.trust import MAX_CERTIFICATE_BYTES, Role, Trust
 
 _NOTHING = "nothing was imported"
-_TRIAL = "trial"
+_TRIAL, _TRIAL_HOSTS = "trial", ("localhost", "127.0.0.2")
 
 
 def import_issuer(directory: Path, root: Path, issuer: Path, key: Path, lists: Path, *, now_ms: int) -> Authority:
@@ -143,7 +143,8 @@ def _try_out(root: x509.Certificate, own: x509.Certificate, key: IssuerKey, now_
     """A leaf in each role, signed and judged in memory: name constraints and usages show here, and not in the ward."""
     trust, now = Trust((root,), intermediates=(own,)), _time(now_ms)
     for role in (Role.DEVICE, Role.ENGINE, Role.SERVER):
-        leaf = certificates.create_leaf(own, key, role, _TRIAL, (), now, certificates.new_key().public_key())
+        hosts = _TRIAL_HOSTS if role is Role.SERVER else ()
+        leaf = certificates.create_leaf(own, key, role, _TRIAL, hosts, now, certificates.new_key().public_key())
         try:
             trust.verify([leaf.public_bytes(Encoding.DER)], role, _TRIAL, now_ms)
         except Rejected as error:

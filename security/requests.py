@@ -18,6 +18,7 @@ from security.trust import Role, is_device_id
 
 MAX_REQUEST_BYTES = 4096
 _NOTHING = "no certificate was issued"
+_ODD = (x509.InvalidVersion, x509.UnsupportedGeneralNameType, x509.DuplicateExtension)
 
 
 def make_csr(key: ec.EllipticCurvePrivateKey, device_id: str) -> bytes:
@@ -52,7 +53,7 @@ def _parse(data: bytes) -> x509.CertificateSigningRequest:
         _ = (found.subject, found.extensions, found.is_signature_valid)
     except UnsupportedAlgorithm as error:
         raise Rejected(Reason.WRONG_KEY, "a P-256 key", str(error)[:80], _NOTHING) from error
-    except (ValueError, TypeError, InvalidSignature, x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
+    except (ValueError, TypeError, InvalidSignature, *_ODD) as error:
         raise _malformed(str(error)[:80] or type(error).__name__) from error
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from security import authority, files, identity
@@ -174,8 +175,6 @@ def test_a_list_of_a_kind_that_is_not_understood_is_not_believed(ca: Authority) 
         .next_update(NOW + timedelta(days=9))
         .add_extension(x509.DeltaCRLIndicator(1), critical=True)
     )
-    from cryptography.hazmat.primitives import hashes
-
     delta = builder.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.PEM)
     assert "of a kind that is not read here" in judge_lists(delta, [ca.certificate], NOW).doubt
     assert judge_lists(ca.lists_path.read_bytes(), [ca.certificate, ca.root], NOW).doubt == ""
