@@ -268,9 +268,15 @@ def _enrolled(
 
 
 def _bytes(path: Path) -> bytes:
-    if path.stat().st_size > files.MAX_FILE_BYTES:
+    """A small file. Raises SecurityError where it is missing or none."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(files.MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SecurityError(f"expected a file at {path}, got {error.strerror}; nothing was done") from error
+    if len(data) > files.MAX_FILE_BYTES:
         raise SecurityError(f"expected at most {files.MAX_FILE_BYTES} bytes in {path}, got more; nothing was done")
-    return path.read_bytes()
+    return data
 
 
 def _day(one: Issued) -> str:
