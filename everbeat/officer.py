@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from device.cloud import pin_local
@@ -63,7 +64,7 @@ def init(settings: Settings, *, replace: bool = False) -> Authority:
             f"expected no CA in {settings.ca}, got one; it was kept (--replace puts it aside; then every device has to "
             f"be enrolled anew)"
         )
-    return identity.create_ca(settings.ca)
+    return _told(identity.create_ca(settings.ca), "made")
 
 
 def enrol(settings: Settings, device: str, csr: Path | None, out: Path | None, *, replace: bool = False) -> Enrolment:
@@ -130,7 +131,8 @@ def renew_issuer(settings: Settings, root_key: Path | None, *, fresh_key: bool =
     """The intermediate for three more years: the one thing that wants the root's key."""
     ca = existing(settings)
     path = root_key or ca.directory / authority.ROOT_KEY
-    return authority.renew_issuer(ca, path, now_ms=wall_clock_ms(), fresh_key=fresh_key)
+    made = authority.renew_issuer(ca, path, now_ms=wall_clock_ms(), fresh_key=fresh_key)
+    return _told(made, "intermediate replaced" if fresh_key else "intermediate renewed")
 
 
 def revoke(settings: Settings, what: str, why: Why) -> list[Issued]:
@@ -169,12 +171,14 @@ def import_ca(
     """A hospital's CA: with the key of its intermediate to sign here, without to be believed."""
     now_ms = wall_clock_ms()
     if key is None:
-        return hospital.import_trust(identity.load_or_create_ca(settings.ca), root, issuers, lists, now_ms=now_ms)
+        ours = identity.load_or_create_ca(settings.ca)
+        return _told(hospital.import_trust(ours, root, issuers, lists, now_ms=now_ms), f"{root.name} believed")
     if len(issuers) != 1:
         raise SecurityError(f"expected one intermediate with its key, got {len(issuers)}; nothing was imported")
     aside = _put_aside(settings.ca) if replace else None
     try:
-        return hospital.import_issuer(settings.ca, root, issuers[0], key, lists, now_ms=now_ms)
+        made = hospital.import_issuer(settings.ca, root, issuers[0], key, lists, now_ms=now_ms)
+        return _told(made, "imported")
     except Exception:
         if aside is not None:
             shutil.rmtree(settings.ca, ignore_errors=True)
@@ -184,7 +188,10 @@ def import_ca(
 
 def import_lists(settings: Settings, lists: Path) -> list[str]:
     """Newer lists of CAs that are believed already."""
-    return hospital.import_lists(existing(settings), lists, now_ms=wall_clock_ms())
+    ca = existing(settings)
+    names = hospital.import_lists(ca, lists, now_ms=wall_clock_ms())
+    _told(ca, "newer lists")
+    return names
 
 
 def tell(settings: Settings) -> int:
@@ -210,6 +217,14 @@ def tell(settings: Settings) -> int:
 def _has_ca(directory: Path) -> bool:
     names = (authority.ISSUER_KEY, authority.ROOT_KEY, authority.OLD_KEY)
     return any((directory / name).exists() for name in names)
+
+
+def _told(ca: Authority, what: str) -> Authority:
+    """The authority itself has changed: the audit log will say so."""
+    facts = {"ca": what[:200], "root": ca.root.fingerprint(hashes.SHA256()).hex()}
+    with ca.index() as index:
+        index.tell(AuditEvent(wall_clock_ms(), me(), "config.changed", "pki", facts))
+    return ca
 
 
 def _put_aside(directory: Path) -> Path | None:

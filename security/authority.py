@@ -31,6 +31,7 @@ from security.revocation import (
     Revoked,
     Why,
     judge_lists,
+    own_entries,
     sign_list,
 )  # fmt: skip
 from security.trust import Role, Trust, role_of
@@ -187,6 +188,7 @@ def take_in(ca: Authority, certificate: x509.Certificate, *, now_ms: int, told: 
             if index.find(certificate.serial_number) is None:
                 made_ms = int(certificate.not_valid_before_utc.timestamp() * 1000)
                 index.add(certificate, min(now_ms, made_ms), told=told)
+                _recall(ca, index, _time(now_ms))
 
 
 # -------------------------------------------------------------------------------------------------------- lists
@@ -203,6 +205,7 @@ def refresh_lists(ca: Authority, *, now_ms: int) -> None:
     issuers = [ca.certificate] if not ca.chain else [ca.certificate, ca.root]
     found = judge_lists(_optional(ca.lists_path), issuers, _time(now_ms))
     with ca.index() as index:
+        _recall(ca, index, _time(now_ms))
         revoked = {one.serial for one in index.all() if one.revoked_ms is not None and _is_listed(one, now_ms)}
     own = judge_lists(_optional(ca.lists_path), [ca.certificate], _time(now_ms))
     young = own.ends is not None and own.ends - _time(now_ms) > RENEW_LIST_BEFORE
@@ -215,10 +218,26 @@ def sign_lists(ca: Authority, *, now_ms: int) -> None:
     now = _time(now_ms)
     with ca.index() as index, index.exclusively():
         number = index.next_number("crl", now_ms)
-        entries = [_entry(i) for i in index.all() if i.revoked_ms is not None and _is_listed(i, now_ms)]
+        carried = _recall(ca, index, now)
+        entries = [_entry(i) for i in index.all() if i.revoked_ms is not None and _is_listed(i, now_ms)] + carried
         own = sign_list(ca.certificate, ca.key, number, entries, now, now + LIST_LIFE)
         others = [_optional(ca.directory / name) for name in (ROOT_LIST, IMPORTED_LIST)]
         files.write_public(ca.lists_path, b"".join([own, *others]))
+
+
+def _recall(ca: Authority, index: Index, now: datetime) -> list[Revoked]:
+    """What the list on disk says and the index does not, because it was lost or restored from an older copy.
+
+    A revocation is taken back by neither: known certificates are revoked in the index again, the others carried on.
+    """
+    carried = list[Revoked]()
+    for entry in own_entries(_optional(ca.lists_path), ca.certificate):
+        one = index.find(entry.serial)
+        if one is not None and one.revoked_ms is None:
+            index.revoke({entry.serial: None}, entry.why, int(entry.at.timestamp() * 1000))
+        elif one is None and now - entry.at < LIST_LIFE + _KEPT_AFTER_END:
+            carried.append(entry)
+    return carried
 
 
 def _write_root_list(

@@ -154,6 +154,10 @@ class Index:
         """The audit log has it."""
         self._db.execute("DELETE FROM told WHERE id = ?", (number,))
 
+    def tell(self, event: AuditEvent) -> None:
+        """An event that belongs to no certificate."""
+        self._tell(event)
+
     def _tell(self, event: AuditEvent | None) -> None:
         if event is not None:
             self._db.execute("INSERT INTO told (event) VALUES (?)", (event.to_bytes(),))

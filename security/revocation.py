@@ -90,6 +90,23 @@ def read_lists(data: bytes) -> list[x509.CertificateRevocationList]:
     return found
 
 
+def own_entries(data: bytes, issuer: x509.Certificate) -> list[Revoked]:
+    """What the lists in `data` say that `issuer` itself signed, in force or not; nothing where they can't be read."""
+    try:
+        mine = [c for c in read_lists(data) if c.issuer == issuer.subject and _is_signed(c, issuer)]
+    except SecurityError:
+        return []
+    return [Revoked(e.serial_number, e.revocation_date_utc, _why(e)) for one in mine for e in one]
+
+
+def _why(entry: x509.RevokedCertificate) -> Why:
+    try:
+        flag = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+    except x509.ExtensionNotFound:
+        return Why.UNSPECIFIED
+    return Why(flag) if flag in list(Why) else Why.UNSPECIFIED
+
+
 @dataclass(frozen=True, slots=True)
 class Lists:
     """What signed lists say together. `doubt` as in :class:`Trust`; `ends` is when the first of them ends."""

@@ -11,6 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from everbeat import officer
+from everbeat.settings import Settings
 from security import authority, files, identity
 from security.authority import Authority, load_ca, renew_issuer
 from security.errors import Rejected, SecurityError
@@ -251,3 +253,28 @@ def test_each_act_leaves_its_audit_event_until_the_log_has_it(ca: Authority, dev
         index.was_told(waiting[0][0])
         assert len(index.waiting()) == 3
     assert (ca.directory / "index.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lost_or_older_index_takes_no_revocation_back(ca: Authority, device: DeviceIdentity, tmp_path: Path) -> None:
+    older = (ca.directory / "index.sqlite").read_bytes()
+    serial = device.certificate.serial_number
+    revoke(ca, serial)
+    for restored in (None, older):
+        (ca.directory / "index.sqlite").unlink()
+        if restored is not None:
+            files.write_private(ca.directory / "index.sqlite", restored)
+        later_ms = NOW_MS + 8 * DAY_MS  # when the list is signed anew
+        again = load_ca(ca.directory, now_ms=later_ms)
+        now = datetime.fromtimestamp(later_ms / 1000, UTC)
+        assert serial in judge_lists(again.lists_path.read_bytes(), [ca.certificate], now).revoked
+        kept = ensure_device(again, "d1", tmp_path / "devices", now_ms=NOW_MS + 25 * DAY_MS)
+        assert kept.chain_der == device.chain_der  # and it gets no new certificate
+
+
+def test_the_authoritys_own_changes_are_told_too(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "state")
+    officer.init(settings)
+    officer.renew_issuer(settings, None)
+    with Index(settings.ca) as index:
+        told = [(event.kind, event.about, event.facts["ca"]) for _, event in index.waiting()]
+    assert told == [("config.changed", "pki", "made"), ("config.changed", "pki", "intermediate renewed")]
