@@ -164,7 +164,7 @@ def import_(
             _say(f"newer lists of {', '.join(officer.import_lists(settings, crl))}")
             return
         say.print(_authorities(officer.import_ca(settings, root, issuer or [], key, crl, replace=replace)))
-        _say("Restart the hub and the engines: they read whom to trust when they start.")
+        _say("Restart the hub: its TLS reads whom to let in when it starts.")
 
 
 # ---------------------------------------------------------------------------------------------- small parts

@@ -9,8 +9,8 @@ and nobody new is believed; who is believed already goes on, unless the last lis
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -112,7 +112,7 @@ class Lists:
     """What signed lists say together. `doubt` as in :class:`Trust`; `ends` is when the first of them ends."""
 
     revoked: frozenset[int] = frozenset()
-    numbers: tuple[tuple[bytes, int], ...] = ()  # of each issuer: its key's id, the number of its newest list
+    numbers: Mapping[bytes, int] = field(default_factory=dict)  # an issuer's key's id -> the number of its newest list
     ends: datetime | None = None
     doubt: str = ""
 
@@ -120,18 +120,24 @@ class Lists:
 def judge_lists(data: bytes, issuers: Sequence[x509.Certificate], now: datetime, before: Lists | None = None) -> Lists:
     """What the lists in `data` say. Every one of `issuers` must have one that it signed and that is in force.
 
-    `before` is what was good last: its entries stay while there is a doubt, and an issuer's number may not fall.
+    `before` is what was good last: its entries stay while there is a doubt, and an issuer's number may not fall. A list
+    in doubt does not keep the others from revoking.
     """
-    seen = before or Lists()
+    seen, found, doubts = before or Lists(), dict[bytes, x509.CertificateRevocationList](), list[str]()
+    numbers = dict(seen.numbers)
     try:
         lists = read_lists(data)
-        found = [_of(issuer, lists, now, dict(seen.numbers)) for issuer in issuers]
     except SecurityError as error:
         return replace(seen, doubt=str(error))
-    revoked = frozenset(entry.serial_number for one in found for entry in one)
-    numbers = tuple((_key_id(i), _number(c)) for i, c in zip(issuers, found, strict=True))
-    ends = min((_end(c) for c in found), default=None)
-    return Lists(revoked, numbers, ends)
+    for issuer in issuers:
+        try:
+            found[_key_id(issuer)] = _of(issuer, lists, now, numbers)
+        except SecurityError as error:
+            doubts.append(str(error))
+    revoked = frozenset(entry.serial_number for one in found.values() for entry in one)
+    numbers |= {key: _number(one) for key, one in found.items()}
+    ends = min((_end(one) for one in found.values()), default=None)
+    return Lists(revoked | (seen.revoked if doubts else frozenset()), numbers, ends, doubts[0] if doubts else "")
 
 
 def _of(
@@ -183,31 +189,33 @@ def _no_list(expected: str, got: str) -> SecurityError:
 
 
 class TrustWatch:
-    """The trust of now: call it as often as you like, it reads its files only when they changed.
+    """The trust of now: call it as often as you like, it reads its files only when they changed, or in doubt.
 
     `certificates` holds roots and intermediates, each of which must have a list in `lists`. Only the first reading of
-    `certificates` raises; a list that can't be read is a doubt. For one thread.
+    `certificates` raises; later, what can't be read is a doubt. For one thread.
     """
 
     def __init__(self, certificates: Path, lists: Path, clock_ms: Callable[[], int]) -> None:
-        self._certificates, self._lists, self._clock_ms = certificates, lists, clock_ms
-        self._trust = Trust.load(certificates)
-        self._known = Lists()
-        self._stamp: object = None
+        self._files, self._clock_ms = (certificates, lists), clock_ms
+        self._trust, self._known = Trust.load(certificates), Lists()
+        self._stamps: tuple[object, ...] = ()
         self._now = self._judge(self._time())
 
     def __call__(self) -> Trust:
         """The same object as before where nothing has changed."""
         now = self._time()
-        if self._stamp != _stamp(self._lists) or (self._known.ends is not None and now >= self._known.ends):
+        ended = self._known.ends is not None and now >= self._known.ends
+        if self._now.doubt or ended or self._stamps != tuple(map(_stamp, self._files)):
             new = self._judge(now)
             self._now = self._now if new == self._now else new
         return self._now
 
     def _judge(self, now: datetime) -> Trust:
-        self._stamp = _stamp(self._lists)
+        certificates, lists = self._files
+        self._stamps = tuple(map(_stamp, self._files))
         try:
-            data = files.read_trusted(self._lists, MAX_LISTS_BYTES)
+            self._trust = Trust.load(certificates)
+            data = files.read_trusted(lists, MAX_LISTS_BYTES)
         except SecurityError as error:
             self._known = replace(self._known, doubt=str(error))
         else:

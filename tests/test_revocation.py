@@ -98,7 +98,7 @@ def test_the_list_is_what_rfc_5280_says_it_is(ca: Authority, device: DeviceIdent
     assert key_id == x509.SubjectKeyIdentifier.from_public_key(ca.key.public_key()).digest
     numbers = [found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number]
     authority.sign_lists(ca, now_ms=NOW_MS)
-    numbers += [number for key, number in judge_lists(ca.lists_path.read_bytes(), [ca.certificate], NOW).numbers]
+    numbers += judge_lists(ca.lists_path.read_bytes(), [ca.certificate], NOW).numbers.values()
     assert numbers[1] > numbers[0]
 
 
@@ -157,6 +157,34 @@ def test_a_list_that_was_tampered_with_opens_no_new_session(
     assert refusal(watch, fresh) == "" and refusal(watch, device) == "revoked"
 
 
+def test_a_watch_that_began_before_the_intermediate_was_replaced_refuses_what_the_old_one_signed(
+    ca: Authority, device: DeviceIdentity, watch: TrustWatch, tmp_path: Path
+) -> None:
+    assert refusal(watch, device) == ""
+    renewed = renew_issuer(ca, ca.directory / "root.key", now_ms=NOW_MS, fresh_key=True)
+    assert refusal(watch, device) == "revoked" and watch().doubt == ""
+    assert ca.certificate.serial_number in watch().revoked  # sessions that rest on it end
+    assert refusal(watch, issue_device(renewed, "d1", tmp_path / "devices", now_ms=NOW_MS)) == ""
+
+
+def test_a_list_in_doubt_does_not_keep_the_others_from_revoking(
+    ca: Authority, device: DeviceIdentity, watch: TrustWatch
+) -> None:
+    entry = Revoked(device.certificate.serial_number, NOW, Why.KEY_COMPROMISE)
+    new = sign_list(ca.certificate, ca.key, NOW_MS + 9, [entry], NOW, NOW + timedelta(days=30))
+    assert device.certificate.serial_number not in watch().revoked
+    touched(ca.lists_path, new)  # without the root's
+    assert watch().doubt and device.certificate.serial_number in watch().revoked
+
+
+def test_a_doubt_that_only_time_takes_away_goes_with_time(ca: Authority, clock: Clock) -> None:
+    clock.ms = NOW_MS - 2 * DAY_MS  # a clock that was not set yet
+    watch = TrustWatch(ca.trust_path, ca.lists_path, clock)
+    assert watch().doubt
+    clock.ms = NOW_MS
+    assert watch().doubt == ""
+
+
 def test_an_older_list_put_back_takes_no_revocation_back(
     ca: Authority, device: DeviceIdentity, watch: TrustWatch
 ) -> None:
@@ -209,7 +237,8 @@ def test_a_list_is_signed_anew_each_week_and_no_more_often(ca: Authority) -> Non
         now_ms = int(NOW_MS + day * DAY_MS)
         authority.refresh_lists(ca, now_ms=now_ms)
         now = datetime.fromtimestamp(now_ms / 1000, UTC)
-        return judge_lists(ca.lists_path.read_bytes(), [ca.certificate], now).numbers[0][1]
+        (number,) = judge_lists(ca.lists_path.read_bytes(), [ca.certificate], now).numbers.values()
+        return number
 
     first = number_at(0)
     assert number_at(6.9) == first < number_at(7.1) == number_at(9)

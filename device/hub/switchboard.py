@@ -21,7 +21,7 @@ from device.hub.events import Event, EventLog, Telemetry
 from device.hub.registry import Device, Registry, UnknownDevice
 from device.hub.settings import HubError, HubSettings
 from device.hub.twins import Json, Twin
-from security.errors import Rejected
+from security.errors import Reason, Rejected
 from security.identity import wall_clock_ms
 from security.revocation import TrustWatch
 from security.trust import Trust
@@ -147,7 +147,7 @@ class Switchboard:
                 if trust.doubt:
                     logger.error("%s", trust.doubt)
                 for link in tuple(self._links.values()):
-                    if trust.serials((link.certificate,)) & trust.revoked:
+                    if _is_out(trust, link):
                         self.drop(link.device.id, "its certificate was revoked")
             await asyncio.sleep(self.settings.watch_s)
 
@@ -224,6 +224,17 @@ class Switchboard:
         if link is not None and link.subscribed(topics.DESIRED):
             payload = _json(desired | {"$version": version})
             link.send(mqtt_replies.publish(topics.desired_patch(version), payload))
+
+
+def _is_out(trust: Trust, link: Link) -> bool:
+    """Whether a connected device is believed no longer: it is on a list, or who signed its certificate is gone."""
+    if trust.serials((link.certificate,)) & trust.revoked:
+        return True
+    try:
+        trust.verify_device((link.certificate,), link.device.id, wall_clock_ms())
+    except Rejected as error:
+        return error.reason in (Reason.REVOKED, Reason.UNTRUSTED)
+    return False
 
 
 def _json(value: object) -> bytes:
