@@ -28,9 +28,9 @@ def main() -> None:
             cut = asyncio.run(steal_and_revoke(house))
         cuts.append(cut)
         print(
-            f"from the start of the command: it returned after {cut.command_s:.2f} s, the hub had cut the connection "
-            f"after {cut.hub_s:.2f} s, the engine refused after {cut.engine_s:.2f} s; of what came past the hub "
-            f"{cut.stored_before} messages counted before and {cut.stored_after} after that"
+            f"seconds from the start of the command: list signed {cut.listed_s:.2f}, command over {cut.command_s:.2f}, "
+            f"cut by the hub {cut.hub_s:.2f}, refused by the engine {cut.engine_s:.2f}; past the hub came and counted "
+            f"before that {cut.stored_before} messages, after it {cut.stored_after}"
         )
     worst_s = max(cut.whole_s for cut in cuts)
     held = worst_s <= LIMIT_S and not any(cut.stored_after or cut.readmitted for cut in cuts)

@@ -1,5 +1,7 @@
 """What a security officer does to certificates: make or import the CA, enrol, renew, revoke, look.
 
+What is heavy to import waits until it is needed: a revocation shall not wait for it.
+
 Each act is one function: settings in, what came of it out. It is done when the function returns, whether or not the
 store answers: the audit event waits in the CA's index until :func:`tell` gets it to the log.
 """
@@ -17,17 +19,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from device.cloud import pin_local
-from everbeat import wiring
 from everbeat.settings import Settings
-from security import authority, certificates, files, hospital, identity, renewal
+from security import authority, certificates, files, hospital, identity, listing, renewal
 from security.audit import AuditEvent
 from security.authority import Authority
 from security.errors import SecurityError
 from security.identity import DeviceIdentity, Role, is_device_id, wall_clock_ms
 from security.index import Index, Issued
 from security.revocation import TrustWatch, Why
-from twin_engine.store.audit import AuditWriter
 from twin_engine.store.errors import StoreDown
 
 _LEAST_PREFIX = 6  # hexadecimal digits of a serial number
@@ -130,7 +129,7 @@ def renew_by_request(settings: Settings, request: Path, out: Path | None, grace:
 def renew_issuer(settings: Settings, root_key: Path | None, *, fresh_key: bool = False) -> Authority:
     """The intermediate for three more years: the one thing that wants the root's key."""
     ca = existing(settings)
-    path = root_key or ca.directory / authority.ROOT_KEY
+    path = root_key or ca.directory / listing.ROOT_KEY
     made = authority.renew_issuer(ca, path, now_ms=wall_clock_ms(), fresh_key=fresh_key)
     return _told(made, "intermediate replaced" if fresh_key else "intermediate renewed")
 
@@ -196,6 +195,9 @@ def import_lists(settings: Settings, lists: Path) -> list[str]:
 
 def tell(settings: Settings) -> int:
     """Bring waiting events to the audit log. How many still wait, because the store does not answer."""
+    from everbeat import wiring
+    from twin_engine.store.audit import AuditWriter
+
     if not _has_ca(settings.ca):
         return 0
     with Index(settings.ca) as index:
@@ -215,7 +217,7 @@ def tell(settings: Settings) -> int:
 
 
 def _has_ca(directory: Path) -> bool:
-    names = (authority.ISSUER_KEY, authority.ROOT_KEY, authority.OLD_KEY)
+    names = (authority.ISSUER_KEY, listing.ROOT_KEY, authority.OLD_KEY)
     return any((directory / name).exists() for name in names)
 
 
@@ -276,6 +278,8 @@ def _write_chain(home: Path, device: str, chain: Sequence[x509.Certificate], ca:
 def _enrolled(
     settings: Settings, device: str, leaf: x509.Certificate, path: Path, before: x509.Certificate | None = None
 ) -> Enrolment:
+    from device.cloud import pin_local
+
     if settings.local_hub:
         ders = [None if c is None else c.public_bytes(Encoding.DER) for c in (leaf, before)]
         pin_local(settings.hub, device, ders[0] or b"", ders[1])

@@ -18,7 +18,6 @@ from device.replay import Replay
 from device.source import SensorSource
 from everbeat.settings import Settings
 from security import files
-from security.authority import refresh_lists
 from security.identity import (
     Authority,
     DeviceIdentity,
@@ -31,6 +30,7 @@ from security.identity import (
     wall_clock_ms,
 )
 from security.keys import MasterKey
+from security.listing import refresh_lists
 from security.revocation import TrustWatch
 from security.trust import Trust
 from twin_engine.store.connection import connect

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -23,25 +22,23 @@ from security.audit import AuditEvent
 from security.certificates import IssuerKey, KeyAndCertificate
 from security.errors import Reason, Rejected, SecurityError
 from security.index import Index, Issued
+from security.listing import (
+    ROOT_KEY,
+    read_optional,
+    recall,
+    refresh_lists,
+    sign_lists,
+    time_of,
+    write_root_list,
+)
 from security.requests import read_csr
-from security.revocation import (
-    LIST_LIFE,
-    MAX_LISTS_BYTES,
-    RENEW_LIST_BEFORE,
-    Revoked,
-    Why,
-    judge_lists,
-    own_entries,
-    sign_list,
-)  # fmt: skip
+from security.revocation import Why
 from security.trust import Role, Trust, role_of
 
 ROOT_FILE, TRUST_FILE, LISTS_FILE = "root.pem", "trust.pem", "crl.pem"
-ROOT_KEY, ISSUER_KEY, ROOT_LIST = "root.key", "issuer.key", "root.crl"
-IMPORTED, IMPORTED_LIST = "imported.pem", "imported.crl"
+ISSUER_KEY, IMPORTED = "issuer.key", "imported.pem"
 OLD_KEY = "ca.key"  # of a root that signs leaves itself
 NOBODY = "everbeat"  # who does what no person asked for
-_KEPT_AFTER_END = timedelta(days=100)  # in the list: longer than a certificate may be renewed late
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +85,7 @@ def create_ca(directory: Path, *, now_ms: int) -> Authority:
     files.private_dir(directory)
     if (directory / OLD_KEY).exists() or (directory / ISSUER_KEY).exists():
         raise _there(directory)
-    key, root = certificates.create_root(_time(now_ms))
+    key, root = certificates.create_root(time_of(now_ms))
     if not files.create_private(directory / ROOT_KEY, certificates.to_pem(key, [root])):
         raise _there(directory)
     return load_ca(directory, now_ms=now_ms)
@@ -108,13 +105,13 @@ def load_ca(directory: Path, *, now_ms: int) -> Authority:
 
 def _create_issuer(directory: Path, now_ms: int) -> None:
     root_key, (root, *_) = certificates.read_issuer(directory / ROOT_KEY)
-    key, certificate = certificates.create_intermediate(root, root_key, _time(now_ms))
+    key, certificate = certificates.create_intermediate(root, root_key, time_of(now_ms))
     files.create_private(directory / ISSUER_KEY, certificates.to_pem(key, [certificate, root]))
 
 
 def _published(ca: Authority, now_ms: int) -> Authority:
     """The public files as they must be. A list that is missing, spoilt or old is signed anew."""
-    imported = x509.load_pem_x509_certificates(_optional(ca.directory / IMPORTED)) if _has(ca, IMPORTED) else []
+    imported = x509.load_pem_x509_certificates(read_optional(ca.directory / IMPORTED)) if _has(ca, IMPORTED) else []
     publish(ca.root_path, [ca.root])
     publish(ca.trust_path, [ca.root, *ca.chain, *(c for c in imported if c not in (ca.root, *ca.chain))])
     refresh_lists(ca, now_ms=now_ms)
@@ -132,13 +129,13 @@ def renew_issuer(ca: Authority, root_key_path: Path, *, now_ms: int, fresh_key: 
     old: KeyAndCertificate | None = None
     if not fresh_key and isinstance(ca.key, ec.EllipticCurvePrivateKey):
         old = (ca.key, ca.certificate)
-    key, certificate = certificates.create_intermediate(root, root_key, _time(now_ms), old)
+    key, certificate = certificates.create_intermediate(root, root_key, time_of(now_ms), old)
     with ca.index() as index:
         if fresh_key:
             mine = [i.serial for i in index.all() if i.role == "issuer"]
             index.revoke(dict.fromkeys(mine), Why.CA_COMPROMISE, now_ms)
         index.add(certificate, now_ms)
-        _write_root_list(ca.directory, root, root_key, index, certificate.not_valid_after_utc, now_ms)
+        write_root_list(ca.directory, root, root_key, index, certificate.not_valid_after_utc, now_ms)
     files.write_private(ca.directory / ISSUER_KEY, certificates.to_pem(key, [certificate, root]))
     found = load_ca(ca.directory, now_ms=now_ms)
     sign_lists(found, now_ms=now_ms)
@@ -153,7 +150,7 @@ def issue(
     who: str = NOBODY, replaces: x509.Certificate | None = None, late: bool = False,
 ) -> list[x509.Certificate]:  # fmt: skip
     """A certificate for a key and its chain, leaf first, root left out. It is in the index when this returns."""
-    leaf = certificates.create_leaf(ca.certificate, ca.key, role, name, hosts, _time(now_ms), key)
+    leaf = certificates.create_leaf(ca.certificate, ca.key, role, name, hosts, time_of(now_ms), key)
     told = None
     if role is Role.DEVICE:
         facts = {"serial": f"{leaf.serial_number:x}", "until": f"{leaf.not_valid_after_utc:%Y-%m-%d}"}
@@ -188,73 +185,10 @@ def take_in(ca: Authority, certificate: x509.Certificate, *, now_ms: int, told: 
             if index.find(certificate.serial_number) is None:
                 made_ms = int(certificate.not_valid_before_utc.timestamp() * 1000)
                 index.add(certificate, min(now_ms, made_ms), told=told)
-                _recall(ca, index, _time(now_ms))
+                recall(ca, index, time_of(now_ms))
 
 
-# -------------------------------------------------------------------------------------------------------- lists
-
-
-def refresh_lists(ca: Authority, *, now_ms: int) -> None:
-    """Signs a new list where the one on disk is older than a week, or not as it must be."""
-    root_list = ca.directory / ROOT_LIST
-    if ca.chain and not root_list.exists() and (ca.directory / ROOT_KEY).exists():
-        root_key, (root, *_) = certificates.read_issuer(ca.directory / ROOT_KEY)
-        with ca.index() as index:
-            index.add(ca.certificate, now_ms)
-            _write_root_list(ca.directory, root, root_key, index, ca.certificate.not_valid_after_utc, now_ms)
-    issuers = [ca.certificate] if not ca.chain else [ca.certificate, ca.root]
-    found = judge_lists(_optional(ca.lists_path), issuers, _time(now_ms))
-    with ca.index() as index:
-        _recall(ca, index, _time(now_ms))
-        revoked = {one.serial for one in index.all() if one.revoked_ms is not None and _is_listed(one, now_ms)}
-    own = judge_lists(_optional(ca.lists_path), [ca.certificate], _time(now_ms))
-    young = own.ends is not None and own.ends - _time(now_ms) > RENEW_LIST_BEFORE
-    if found.doubt or not young or not revoked <= found.revoked:
-        sign_lists(ca, now_ms=now_ms)
-
-
-def sign_lists(ca: Authority, *, now_ms: int) -> None:
-    """Signs the issuer's list anew, from the index, and puts all lists into one file. Of two at once the later wins."""
-    now = _time(now_ms)
-    with ca.index() as index, index.exclusively():
-        number = index.next_number("crl", now_ms)
-        carried = _recall(ca, index, now)
-        entries = [_entry(i) for i in index.all() if i.revoked_ms is not None and _is_listed(i, now_ms)] + carried
-        own = sign_list(ca.certificate, ca.key, number, entries, now, now + LIST_LIFE)
-        others = [_optional(ca.directory / name) for name in (ROOT_LIST, IMPORTED_LIST)]
-        files.write_public(ca.lists_path, b"".join([own, *others]))
-
-
-def _recall(ca: Authority, index: Index, now: datetime) -> list[Revoked]:
-    """What the list on disk says and the index does not, because it was lost or restored from an older copy.
-
-    A revocation is taken back by neither: known certificates are revoked in the index again, the others carried on.
-    """
-    carried = list[Revoked]()
-    for entry in own_entries(_optional(ca.lists_path), ca.certificate):
-        one = index.find(entry.serial)
-        if one is not None and one.revoked_ms is None:
-            index.revoke({entry.serial: None}, entry.why, int(entry.at.timestamp() * 1000))
-        elif one is None and now - entry.at < LIST_LIFE + _KEPT_AFTER_END:
-            carried.append(entry)
-    return carried
-
-
-def _write_root_list(
-    directory: Path, root: x509.Certificate, key: IssuerKey, index: Index, end: datetime, now_ms: int
-) -> None:
-    """The root's own list, which names intermediates. It ends with the intermediate: both want the root's key."""
-    entries = [_entry(i) for i in index.all() if i.role == "issuer" and i.revoked_ms is not None]
-    number = index.next_number("root crl", now_ms)
-    files.write_public(directory / ROOT_LIST, sign_list(root, key, number, entries, _time(now_ms), end))
-
-
-def _is_listed(one: Issued, now_ms: int) -> bool:
-    return one.role != "issuer" and now_ms < one.ends_ms + _KEPT_AFTER_END / timedelta(milliseconds=1)
-
-
-def _entry(one: Issued) -> Revoked:
-    return Revoked(one.serial, _time(one.revoked_ms or 0), one.why or Why.UNSPECIFIED)
+# --------------------------------------------------------------------------------------------- who may be answered
 
 
 def current_trust(ca: Authority, *, now_ms: int) -> Trust:
@@ -286,13 +220,5 @@ def _has(ca: Authority, name: str) -> bool:
     return (ca.directory / name).exists()
 
 
-def _optional(path: Path) -> bytes:
-    return files.read_trusted(path, MAX_LISTS_BYTES) if path.exists() else b""
-
-
 def _there(directory: Path) -> SecurityError:
     return SecurityError(f"expected no CA in {directory}, got one; it was kept, load it instead")
-
-
-def _time(now_ms: int) -> datetime:
-    return datetime.fromtimestamp(now_ms / 1000, UTC)

@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from security import authority, certificates, files
+from security import authority, certificates, files, listing
 from security.authority import ROOT_FILE, Authority, publish
 from security.errors import SecurityError
 from security.trust import Role, Trust, is_device_id, proves
@@ -117,7 +117,7 @@ def load_ca(directory: Path, *, now_ms: int | None = None) -> Authority:
 
 def load_or_create_ca(directory: Path, *, now_ms: int | None = None) -> Authority:
     """The CA in `directory`, made on the first call. Of two processes at once both get the same."""
-    if not any((directory / name).exists() for name in (authority.ISSUER_KEY, authority.ROOT_KEY, authority.OLD_KEY)):
+    if not any((directory / name).exists() for name in (authority.ISSUER_KEY, listing.ROOT_KEY, authority.OLD_KEY)):
         try:
             return create_ca(directory, now_ms=now_ms)
         except files.KeyFileError:

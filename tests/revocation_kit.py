@@ -115,6 +115,10 @@ class House:
         finally:
             await client.shutdown()
 
+    def listed_ms(self) -> float:
+        """When the list of revoked certificates was written."""
+        return wiring.authority(self.settings).lists_path.stat().st_mtime_ns / 1e6
+
     def counts(self) -> dict[str, int]:
         return wiring.counters(self.settings)
 
@@ -128,8 +132,10 @@ class House:
 
 @dataclass(frozen=True)
 class Cut:
-    """Seconds from the start of ``everbeat pki revoke`` to its end, to the closed socket, to the first refusal."""
+    """Seconds from the start of ``everbeat pki revoke``: to the new list on disk, to the command's end, to the closed
+    socket, to the first refusal. A busy machine stretches the first two most: they are the start of a process."""
 
+    listed_s: float
     command_s: float
     hub_s: float
     engine_s: float
@@ -141,7 +147,7 @@ class Cut:
 
     @property
     def whole_s(self) -> float:
-        """Until both ways are shut."""
+        """From the start of the command until both ways are shut."""
         return max(self.hub_s, self.engine_s)
 
 
@@ -152,11 +158,11 @@ async def steal_and_revoke(house: House) -> Cut:
         await stolen.send()
         await other.send()
         before = await house.until("frames", 2)
-        began_s = time.monotonic()
+        began_s, began_ms = time.monotonic(), wall_clock_ms()
         command = asyncio.create_task(asyncio.to_thread(house.pki, "revoke", STOLEN, "--reason", "keyCompromise"))
         ended_s, refused_s, at_refusal = 0.0, 0.0, 0
-        while not (refused_s and stolen.lost_s and command.done()):
-            assert time.monotonic() - began_s < 30, f"expected a cut, got {house.counts()}, {stolen.lost_s}"
+        while not (refused_s and stolen.lost_s and ended_s):
+            assert time.monotonic() - began_s < 60, f"expected a cut, got {house.counts()}, {stolen.lost_s}"
             offset += 1
             now_ms = wall_clock_ms()
             sink.put([HubEvent("another hub", str(offset), offset, STOLEN, now_ms, stolen.frame())])
@@ -174,10 +180,9 @@ async def steal_and_revoke(house: House) -> Cut:
         go_on = (await house.until("frames", at_refusal + stored_after + 1))["frames"] > at_refusal
         feed = wiring.feed(house.settings)
         story = [str(e["text"]) for entry in feed.recent(f"p-{STOLEN}", 300) for e in entry.events]
-        return Cut(
-            ended_s - began_s, stolen.lost_s[0] - began_s, refused_s - began_s, at_refusal - before["frames"],
-            stored_after, story, readmitted, go_on,
-        )  # fmt: skip
+        listed_s = (house.listed_ms() - began_ms) / 1e3
+        went_s = [moment - began_s for moment in (ended_s, stolen.lost_s[0], refused_s)]
+        return Cut(listed_s, *went_s, at_refusal - before["frames"], stored_after, story, readmitted, go_on)
 
 
 async def _gets_in(house: House) -> bool:

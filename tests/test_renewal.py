@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security import authority, canonical
+from security import authority, canonical, listing
 from security.authority import Authority, enrol, take_in
 from security.errors import Rejected
 from security.identity import DeviceIdentity, Role, create_ca, issue_device, issue_engine, store
@@ -180,7 +180,7 @@ def test_a_certificate_that_is_not_in_the_index_is_renewed_only_once_it_was_take
 ) -> None:
     own = key()
     leaf = authority.certificates.create_leaf(
-        ca.certificate, ca.key, Role.DEVICE, "elsewhere", (), authority._time(NOW_MS), own.public_key()
+        ca.certificate, ca.key, Role.DEVICE, "elsewhere", (), listing.time_of(NOW_MS), own.public_key()
     )
     device = store(DeviceIdentity, "elsewhere", tmp_path / "x", own, [leaf, *ca.chain], ca.root)
     refused("untrusted", lambda: grant(ca, make_renewal(device, own, NOW_MS), now_ms=NOW_MS))
@@ -197,7 +197,7 @@ def test_a_board_that_was_off_for_too_long_is_renewed_once_where_an_officer_says
     refused("expired", lambda: grant(ca, make_renewal(device, key(), late_ms), now_ms=late_ms, grace=short))
     new = key()
     found, chain = grant(ca, make_renewal(device, new, late_ms), now_ms=late_ms, grace=timedelta(days=21))
-    assert found.late and chain[0].not_valid_after_utc > authority._time(late_ms)
+    assert found.late and chain[0].not_valid_after_utc > listing.time_of(late_ms)
     refused("expired", lambda: grant(ca, make_renewal(device, key(), late_ms), now_ms=late_ms, grace=MAX_LATE))
     far_ms = NOW_MS + 121 * DAY_MS
     other = issue_device(ca, "d5", device.key_path.parent, now_ms=NOW_MS)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from everbeat import officer
 from everbeat.settings import Settings
-from security import authority, files, identity
+from security import authority, files, identity, listing
 from security.authority import Authority, load_ca, renew_issuer
 from security.errors import Rejected, SecurityError
 from security.identity import DeviceIdentity, create_ca, ensure_device, issue_device, issue_engine
@@ -97,7 +97,7 @@ def test_the_list_is_what_rfc_5280_says_it_is(ca: Authority, device: DeviceIdent
     key_id = found.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     assert key_id == x509.SubjectKeyIdentifier.from_public_key(ca.key.public_key()).digest
     numbers = [found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number]
-    authority.sign_lists(ca, now_ms=NOW_MS)
+    listing.sign_lists(ca, now_ms=NOW_MS)
     numbers += judge_lists(ca.lists_path.read_bytes(), [ca.certificate], NOW).numbers.values()
     assert numbers[1] > numbers[0]
 
@@ -225,7 +225,7 @@ def test_expired_entries_leave_the_list_once_nothing_can_be_renewed_from_them(
     revoke(ca, serial)
 
     def listed(day: int) -> bool:
-        authority.sign_lists(ca, now_ms=NOW_MS + day * DAY_MS)
+        listing.sign_lists(ca, now_ms=NOW_MS + day * DAY_MS)
         now = NOW + timedelta(days=day)
         return serial in judge_lists(ca.lists_path.read_bytes(), [ca.certificate], now).revoked
 
@@ -235,7 +235,7 @@ def test_expired_entries_leave_the_list_once_nothing_can_be_renewed_from_them(
 def test_a_list_is_signed_anew_each_week_and_no_more_often(ca: Authority) -> None:
     def number_at(day: float) -> int:
         now_ms = int(NOW_MS + day * DAY_MS)
-        authority.refresh_lists(ca, now_ms=now_ms)
+        listing.refresh_lists(ca, now_ms=now_ms)
         now = datetime.fromtimestamp(now_ms / 1000, UTC)
         (number,) = judge_lists(ca.lists_path.read_bytes(), [ca.certificate], now).numbers.values()
         return number
