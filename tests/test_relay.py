@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import websocket
-from werkzeug.serving import BaseWSGIServer
 
 from tests.fake_feed import FakeFeed
 from tests.fake_ward import FakeWard
 from tests.socket_viewer import Viewer
+from tests.web_kit import serving, wait_until
 from twin_engine.messages import REVISED, FrameKind, Provenance, Samples, decode_wire, encode_wire
 from twin_engine.store.feed import Entry
-from web.app import create_app, serve
+from web.board import Board
 from web.history import History
 from web.relay import Relay
 from web.settings import WebSettings
@@ -27,12 +27,13 @@ HOST = "127.0.1.72"
 PORTS = iter(range(8501, 8600))
 
 
-class Web:
+class Web(NamedTuple):
     """A running web process on a fake feed."""
 
-    def __init__(self, feed: FakeFeed, server: BaseWSGIServer, relay: Relay, sent: list[tuple[Entry, int]]) -> None:
-        self.feed, self.server, self.relay, self.sent = feed, server, relay, sent
-        self.url = f"http://{HOST}:{server.port}"
+    feed: FakeFeed
+    relay: Relay
+    sent: list[tuple[Entry, int]]
+    url: str
 
 
 @contextmanager
@@ -40,23 +41,9 @@ def running(feed: FakeFeed | None = None, **changes: Any) -> Iterator[Web]:
     feed = feed or FakeFeed()
     settings = WebSettings(host=HOST, port=next(PORTS), **{"block_ms": 100, "silent_after_s": 1.5, **changes})
     sent = list[tuple[Entry, int]]()
-    app, _ = create_app(feed, settings, on_sent=lambda entry, now_ms: sent.append((entry, now_ms)))
-    server = serve(app, settings)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    relay = app.server.extensions["relay"]
-    wait_until(lambda: relay.ready)
-    try:
-        yield Web(feed, server, relay, sent)
-    finally:
-        server.shutdown()
-        relay.stop()
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "expected this to hold by now, it does not"
-        time.sleep(0.02)
+    with serving(feed, settings, lambda entry, now_ms: sent.append((entry, now_ms))) as relay:
+        wait_until(lambda: relay.ready)
+        yield Web(feed, relay, sent, f"http://{HOST}:{settings.port}")
 
 
 # ---------------------------------------------------------------------------------------------------- viewers
@@ -224,6 +211,22 @@ def test_a_store_that_is_down_is_asked_again_and_nothing_is_lost(caplog: pytest.
             stamps.append(viewer.until("status")["t"])
         assert np.allclose(np.diff(stamps), 0.25)
     assert any("can't be read, next attempt" in record.message for record in caplog.records)
+
+
+def test_the_ward_is_told_every_second_however_long_the_store_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.relay.FIRST_PATIENCE_S", 5.0)
+    feed = FakeFeed()
+    feed.down = True
+    told = list[float]()
+    board = Board(lambda sid, event, data, done: told.append(time.monotonic()) if event == "ward" else None, 99)
+    board.join("viewer")
+    relay = Relay(feed, lambda *_: None, WebSettings(), board=board)
+    relay.start()
+    try:
+        wait_until(lambda: len(told) >= 4, timeout_s=4.5)
+    finally:
+        relay.stop()
+    assert max(np.diff(told[1:])) < 2.0, "a ward's page says that it is cut off after four seconds"
 
 
 def test_a_web_that_starts_before_its_store_serves_once_the_store_is_there() -> None:
