@@ -25,6 +25,12 @@ class Book:
         """The act, carried out in memory and put into `work`. Raises ActRefused; then nothing was changed."""
         if not self._store.owns(act.patient):
             raise ActRefused("wrong-shard", "expected a patient of this shard, got another one's; nothing changed")
+        if self._store.is_erased(act.patient):
+            raise ActRefused(
+                "erased",
+                "expected a patient who may be here, got one who was erased; an erased patient is never admitted "
+                "again: a person who comes again gets a new id",
+            )
         card = self.cards.get(act.patient)
         turn = carry_out(act, card, self.devices_of(act.patient), entry_ms)
         if turn.assigned:

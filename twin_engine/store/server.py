@@ -25,9 +25,13 @@ _STREAMS = "+ping +auth +hello +select +multi +exec +discard"
 _RULES: dict[str, tuple[str, str]] = {
     "ingest": ("~eb:*:raw ~eb:checkpoint:* ~eb:route ~eb:homes", "+xadd +set +get +hmget"),
     "downlink": ("~eb:*:raw ~eb:route ~eb:orders", "+xread +xadd +xdel +xlen +hmget"),
-    "web": ("~eb:*:twin:* ~eb:patient* ~eb:key:*", "+xread +xrange +xrevrange +get +exists +smembers"),
+    "web": (
+        "~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:erased",
+        "+xread +xrange +xrevrange +get +exists +smembers +hgetall",
+    ),
     "acts": ("~eb:*:acts ~eb:orders ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
     "engine": ("~eb:*", "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
+    "eraser": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +info +bgrewriteaof"),
     "keeper": ("~eb:*", "+@read +@write +@stream +@connection +info +shutdown -@dangerous +shutdown +info +memory"),
 }
 
