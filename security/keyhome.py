@@ -7,7 +7,7 @@
     erased            the tombstones (security/tombstones.py): one signed line for each patient who was erased
     house.key         what signs tombstones and certificates (Ed25519)
     generation        rewritten when a patient's data key got a new version: other processes look again
-    lock              held while any of it is changed
+    lock, rotating    held while any of it is changed, and while the master key is exchanged
 
 What wraps a patient's keys is derived from both, the master key and her secret. Who has one of them, and a copy of the
 database of any age, reads nothing of her.
@@ -182,6 +182,16 @@ class KeyHome:
         """Replace the master key's file at once; the old file's bytes are overwritten. Call inside :meth:`changing`."""
         files.replace_private(self._path, versions.to_bytes())
         self.look()
+
+    def new_secret(self) -> bytes:
+        """32 fresh bytes."""
+        return self._random(SECRET_BYTES)
+
+    @contextmanager
+    def rotating(self) -> Iterator[None]:
+        """Alone among all processes that exchange the master key."""
+        with files.locked(self._dir / "rotating"):
+            yield
 
     def touch(self) -> None:
         """Make every process look again: what lies in the database was wrapped anew."""

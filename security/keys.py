@@ -159,10 +159,13 @@ class MasterKey:
         `patient`: to whom it belongs; it can't be read any more once her secret is destroyed. Raises Rejected("erased")
         where she has none.
         """
+        return self.wrap_for(b"" if patient is None else name_of(patient), key, context)
+
+    def wrap_for(self, name: bytes, key: bytes, context: bytes) -> bytes:
+        """The same for a patient of whom only the name is known; empty for nobody."""
         versions = self._now()
-        head = _BY_MASTER + versions.current.to_bytes(_VERSION_BYTES, "big")
-        if patient is not None:
-            head = _BY_BOTH + head[1:] + name_of(patient)
+        number = versions.current.to_bytes(_VERSION_BYTES, "big")
+        head = _BY_BOTH + number + name if name else _BY_MASTER + number
         nonce = self._random(_NONCE_BYTES)
         sealed = AESGCM(self._key_for(head, versions)).encrypt(nonce, key, _WRAP + head + context)
         return head + nonce + sealed
@@ -182,6 +185,11 @@ class MasterKey:
     def version(self) -> int:
         """The one that wraps now."""
         return self._now().current
+
+    @property
+    def versions(self) -> frozenset[int]:
+        """All that are here."""
+        return frozenset(self._now().keys)
 
     def _now(self) -> MasterVersions:
         """As the file is at this moment: a version that was replaced wraps nothing more."""

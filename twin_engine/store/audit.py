@@ -10,7 +10,7 @@ from security.keys import MasterKey
 from twin_engine.store import keys
 from twin_engine.store.connection import Client, translated
 
-_CONTEXT = b"audit"
+CONTEXT = b"audit"
 
 
 class AuditWriter:
@@ -22,9 +22,9 @@ class AuditWriter:
     def write(self, event: AuditEvent) -> None:
         """Leave one event; on disk when it returns. Raises StoreDown."""
         with translated():
-            self._client.xadd(keys.AUDIT_IN, {"b": self._master.wrap(event.to_bytes(), _CONTEXT)})
+            self._client.xadd(keys.AUDIT_IN, {"b": self._master.wrap(event.to_bytes(), CONTEXT)})
 
 
 def open_event(master: MasterKey, fields: dict[bytes, bytes]) -> AuditEvent:
     """An entry of the stream. Raises Rejected where it was not sealed by this house, KeyError where it holds none."""
-    return AuditEvent.from_bytes(master.unwrap(fields[b"b"], _CONTEXT))
+    return AuditEvent.from_bytes(master.unwrap(fields[b"b"], CONTEXT))

@@ -217,9 +217,9 @@ def adopt_recipients(client: Client, vault: Vault, shard: str) -> None:
             history.history[-1].patient if history.history else ""
         )
         with translated():
-            if not patient or vault.is_erased(patient):
-                client.hdel(keys.recipients(shard), kid)
-            elif vault.is_readable(patient):
+            if not patient or not vault.is_readable(patient):
+                client.hdel(keys.recipients(shard), kid)  # what it opens, nobody may or can read
+            else:
                 vault.master.home.create_secret(patient)
                 body = unwrap_stored(vault.master, kid, blob)[1]
                 client.hset(keys.recipients(shard), kid, seal_stored(vault.master, kid, patient, body))

@@ -32,7 +32,7 @@ _RULES: dict[str, tuple[str, str]] = {
     "acts": ("~eb:*:acts ~eb:orders ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
     "engine": ("~eb:*", "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
     "eraser": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +info +bgrewriteaof"),
-    "keeper": ("~eb:*", "+@read +@write +@stream +@connection +info +shutdown -@dangerous +shutdown +info +memory"),
+    "keeper": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +shutdown +info +memory"),
 }
 
 
