@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from everbeat import erasing, wiring
+from everbeat.settings import Settings
 from security import signing
 from security.errors import Rejected, SecurityError
 from security.files import KeyFileError
@@ -22,6 +25,7 @@ from security.keyhome import KeyHome, fingerprint, name_of
 from security.keys import MasterKey, PatientCipher
 from security.merkle import inclusion_proof, root, verify_inclusion
 from security.tombstones import Tombstone
+from tests.demo_kit import Demo, running_demo
 from tests.engine_kit import CARD, DEVICE, PATIENT, Ward
 from tests.erase_kit import OTHER, OTHER_DEVICE, House, bytes_under, running_house, second_patient, wait_until
 from twin_engine.recipients import open_stored, stored_wrap
@@ -365,8 +369,8 @@ def test_the_command_erases_while_the_house_is_stopped_and_asks_who_is_meant(hou
     assert left_in_redis(ward) == []
 
 
-def run(house: House, *args: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"EVERBEAT_STATE": str(house.state), "COLUMNS": "400"}
+def run(house: House, *args: str, typed: str = "", hub_host: str = "127.0.0.2") -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"EVERBEAT_STATE": str(house.state), "EVERBEAT_HUB_HOST": hub_host, "COLUMNS": "400"}
     command = [sys.executable, "-m", "everbeat.cli", *args]
     root_of_project = Path(__file__).resolve().parents[1]
     return subprocess.run(
@@ -408,3 +412,43 @@ def test_neither_the_master_key_nor_the_secret_alone_opens_what_both_wrapped(tmp
     for other in ("p-2", "p-1x"):
         with pytest.raises(Rejected):
             master.unwrap(blob, b"c", other)
+
+
+@pytest.mark.e2e
+def test_in_a_running_demo_a_patient_is_erased_and_keys_are_exchanged_and_no_process_stumbles() -> None:
+    with running_demo("127.0.0.43", "--patients", "2") as demo:
+        demo.wait_until_up()
+        her, other = "demo-simulated", "demo-simulated-1"
+        wait_until(lambda: page(demo, her) == page(demo, other) == 200, "both rooms")
+        before = {name: child.pid for name, child in demo.children().items()}
+        house = House.__new__(House)
+        house.state = demo.state
+        made = run(house, "erase", her, "--yes")
+        assert made.returncode == 0, made.stderr
+        began_s = time.monotonic()
+        wait_until(lambda: page(demo, her) == 404, "her room closed")
+        assert time.monotonic() - began_s < 10
+        rotated = run(house, "keys", "rotate")
+        assert rotated.returncode == 0 and "destroyed: version 1" in rotated.stderr, rotated.stderr
+        rotated = run(house, "keys", "rotate", "--patient", other)
+        assert rotated.returncode == 0, rotated.stderr
+        settings = Settings(demo.state)
+        frames = len([entry for entry in wiring.feed(settings).recent(other, 600) if entry.frame])
+        wait_until(lambda: len([e for e in wiring.feed(settings).recent(other, 600) if e.frame]) > frames + 3, "frames")
+        assert page(demo, other) == 200 and page(demo, her) == 404
+        assert {name: child.pid for name, child in demo.children().items()} == before, demo.said()
+        logs = "".join(log.read_text(errors="replace") for log in (demo.state / "logs").glob("*.log"))
+        assert "Traceback" not in logs, demo.said()
+        demo.interrupt()
+        demo.wait(60)
+        again = run(house, "demo", "--patients", "2", "--port", str(demo.port), hub_host=demo.hub_host)
+        assert again.returncode != 0
+        assert f"got {her}, erased in" in again.stderr + again.stdout
+
+
+def page(demo: Demo, patient: str) -> int:
+    try:
+        with urllib.request.urlopen(f"{demo.url}patient/{patient}", timeout=5) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        return int(error.code)

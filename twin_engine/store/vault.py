@@ -137,6 +137,7 @@ class Vault:
         home = self.master.home
         if home is None:
             return
+        home.house_key()  # made at the first start, so that every backup of the key directory has it
         with translated():
             stored = self.client.hgetall(keys.ERASED)
         try:
