@@ -305,3 +305,16 @@ def test_ciphers_are_looked_up_without_touching_files_or_redis(house: House) -> 
     for _ in range(20_000):
         vault.cipher("p-1")
     assert (time.perf_counter() - began_s) / 20_000 < 20e-6, "the fold's price: under 20 µs each, on a busy machine"
+
+
+def test_every_place_where_the_master_key_wraps_something_is_wrapped_anew(house: House) -> None:
+    vault = wiring.vault(house.settings, "keeper")
+    client, master = vault.client, vault.master
+    vault.create("p-1")
+    client.set("eb:{audit}:key", master.wrap(b"a" * 32, b"audit|key"))
+    client.hset(keys.erased("s0"), "7-0", master.wrap(b"digest", b"erased|s0|7-0"))
+    AuditWriter(client, master).write(AuditEvent(1, "me", "config.changed"))
+    assert wiring.rotate_master(house.settings).held == ()
+    assert master.unwrap(client.get("eb:{audit}:key"), b"audit|key") == b"a" * 32
+    assert master.unwrap(client.hget(keys.erased("s0"), "7-0"), b"erased|s0|7-0") == b"digest"
+    assert vault.data_keys("p-1").keys and master.versions == {2}

@@ -40,6 +40,8 @@ _CHUNK = 1000
 _HOLD_MS = 15_000  # as long as a shard is taken away at most
 _REWRITE_S = 600.0
 Counts = Counter[str]
+Fields = dict[bytes, bytes]  # of an entry of a stream
+Mark = Callable[[str, Fields, Fields | None], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,28 +150,47 @@ class Eraser:
 # ------------------------------------------------------------------------------------- what lies in Redis
 
 
-def purge(client: Client, shard: str, patient: str) -> Counts:
-    """Delete her raw envelopes and answers, and the dead letters about her. Needs her assignments."""
-    spans = _spans(client, shard, patient)
-    name = name_of(patient)
+def purge(client: Client, shard: str, patient: str, mark: Mark | None = None) -> Counts:
+    """Delete her raw envelopes and answers, and the dead letters about her. Needs her assignments.
 
-    def hers(entry_id: bytes, fields: dict[bytes, bytes]) -> bool:
+    `mark`: what is left in ``eb:{s0}:erased`` for a raw record, from its id, its fields and its dead letter's, in the
+    transaction that deletes them: whoever checks the log against the raw stream then knows why it is gone.
+    """
+    spans, name = _spans(client, shard, patient), name_of(patient)
+
+    def hers(entry_id: bytes, fields: Fields) -> bool:
         written_ms = int(fields.get(b"id", entry_id).split(b"-")[0])
         device = fields.get(b"device", b"").decode(errors="replace")
         within = any(start <= written_ms <= end for start, end in spans.get(device, ()))
         return within or belongs_to(fields.get(b"body", b"")) == name
 
-    return Counts({
-        "raw records": _delete_entries(client, keys.raw(shard), hers),
-        "dead letters": _delete_entries(client, keys.dead(shard), hers),
-    })  # fmt: skip
+    letters = [(entry_id, fields) for entry_id, fields in _entries(client, keys.dead(shard)) if hers(entry_id, fields)]
+    of_record = {fields[b"id"]: (entry_id, fields) for entry_id, fields in letters if fields.get(b"device")}
+    gone = 0
+    for chunk in _chunks(client, keys.raw(shard)):
+        wanted = {entry_id: fields for entry_id, fields in chunk if hers(entry_id, fields)}
+        if not wanted:
+            continue
+        with translated(), client.pipeline(transaction=True) as batch:
+            if mark is not None:
+                marks = {i: mark(i.decode(), f, of_record[i][1] if i in of_record else None) for i, f in wanted.items()}
+                batch.hset(keys.erased(shard), mapping=marks)
+            batch.xdel(keys.raw(shard), *wanted)
+            if about := [of_record[record][0] for record in wanted if record in of_record]:
+                batch.xdel(keys.dead(shard), *about)
+            batch.execute()
+        gone += len(wanted)
+    if letters:
+        with translated():
+            client.xdel(keys.dead(shard), *(entry_id for entry_id, _ in letters))
+    return Counts({"raw records": gone, "dead letters": len(letters)})
 
 
 def sweep(client: Client, vault: Vault, shard: str, patient: str, token: int) -> Counts:
     """Everything else of hers, in one transaction. Raises NotOwner where `token` is not the newest of the shard."""
     name = name_of(patient)
 
-    def is_her_act(_: bytes, fields: dict[bytes, bytes]) -> bool:
+    def is_her_act(_: bytes, fields: Fields) -> bool:
         sealed = fields.get(b"b", b"")
         return belongs_to(sealed) == name or (not belongs_to(sealed) and _wants(vault, shard, sealed) == patient)
 
@@ -258,15 +279,29 @@ def _wants(vault: Vault, shard: str, sealed: bytes) -> str:
         return ""
 
 
-def _delete_entries(client: Client, key: str, hers: Callable[[bytes, dict[bytes, bytes]], bool]) -> int:
-    """How many entries of a stream were deleted, read in chunks so that nobody waits long."""
-    gone, after = 0, "-"
+def _delete_entries(client: Client, key: str, hers: Callable[[bytes, Fields], bool]) -> int:
+    """How many entries of a stream were deleted."""
+    gone = 0
+    for chunk in _chunks(client, key):
+        wanted = [entry_id for entry_id, fields in chunk if hers(entry_id, fields)]
+        if wanted:
+            with translated():
+                gone += int(client.xdel(key, *wanted))
+    return gone
+
+
+def _entries(client: Client, key: str) -> Iterator[tuple[bytes, Fields]]:
+    return (entry for chunk in _chunks(client, key) for entry in chunk)
+
+
+def _chunks(client: Client, key: str) -> Iterator[list[tuple[bytes, Fields]]]:
+    """A whole stream, in pieces so that nobody waits long."""
+    after, found = "-", list[tuple[bytes, Fields]]()
     while True:
         with translated():
             found = client.xrange(key, min=after, count=_CHUNK)
-            wanted = [entry_id for entry_id, fields in found if hers(entry_id, fields)]
-            if wanted:
-                gone += int(client.xdel(key, *wanted))
+        if found:
+            yield found
         if len(found) < _CHUNK:
-            return gone
+            return
         after = f"({found[-1][0].decode()}"

@@ -55,6 +55,8 @@ PLACES = (
     Place(keys.recipients("*"), "recipients"),
     Place(keys.acts("*"), "stream", lambda key, _: act_context(_shard(key))),
     Place(keys.AUDIT_IN, "stream", lambda _key, _field: AUDIT),
+    Place("eb:{audit}:key", "string", lambda _key, _field: b"audit|key"),
+    Place(keys.erased("*"), "hash", lambda key, record: b"erased|" + _shard(key).encode() + b"|" + record),
 )
 _PASSING = (keys.dead("*"),)  # copies of acts that were refused: nobody reads them back
 
@@ -270,7 +272,7 @@ def _values(client: Client, name: bytes) -> list[bytes]:
             case b"hash":
                 return list(client.hvals(name))
             case b"stream":
-                if name.endswith((b":raw", b":orders")) or b":twin:" in name:
+                if name.endswith((b":raw", b":orders", b":entries", b":notes")) or b":twin:" in name:
                     return []
                 return [value for _, fields in client.xrange(name) for value in fields.values()]
             case _:
