@@ -32,7 +32,8 @@ class RawAct:
     def open(self, master: MasterKey, shard: str) -> Act:
         """What somebody wants done. Raises ActRefused where it was not sealed for this shard, or says nothing."""
         if len(self.sealed) > MAX_ACT_BYTES:
-            raise ActRefused("malformed", f"expected at most {MAX_ACT_BYTES} bytes of an act, got {len(self.sealed)}")
+            text = f"expected at most {MAX_ACT_BYTES} bytes of an act, got {len(self.sealed)}; left out"
+            raise ActRefused("malformed", text)
         try:
             return Act.from_bytes(master.unwrap(self.sealed, context(shard)))
         except Rejected as error:
@@ -68,7 +69,8 @@ def _owner(master: MasterKey, act: Act) -> str | None:
 
 def parse(entry_id: bytes, fields: dict[bytes, bytes]) -> RawAct:
     """An entry of the acts stream. Raises KeyError where it holds nothing."""
-    return RawAct(entry_id.decode(), fields[b"b"], int(entry_id.split(b"-")[0]))
+    name = entry_id.decode()
+    return RawAct(name, fields[b"b"], keys.written(name)[0])
 
 
 def context(shard: str) -> bytes:
