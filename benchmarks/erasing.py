@@ -25,8 +25,8 @@ from twin_engine.records import Act
 from twin_engine.registry import Assignments, PatientCard
 from twin_engine.store import keys, server
 from twin_engine.store.acts import write_act
-from twin_engine.store.erasing import purge
 from twin_engine.store.patients import seal_card
+from twin_engine.store.sweeping import purge
 from twin_engine.store.vault import Vault
 
 PATIENTS, FRAME_S, COMMITS_A_S = 8, 2, 4

@@ -38,6 +38,8 @@ LIMITS = (
     "copy of the database and the master key, can still be read: destroy those copies.",
     "The secret's file was overwritten and removed. An SSD or a copy-on-write file system may keep the old block until "
     "it is used again; on an encrypted disk that block is worth nothing without the disk's key.",
+    "In a house that is older than its patients' secrets, copies of the database from that time are opened by the "
+    "master key of that time: it is destroyed by the first `everbeat keys rotate` since.",
     "The tamper-evident log keeps hashes, and the audit log keeps her opaque id and who did what.",
     "What was exported or printed before is not reached.",
 )

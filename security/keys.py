@@ -12,24 +12,23 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from security import canonical
 from security.errors import Reason, Rejected, SecurityError
-from security.keyhome import NAME_BYTES, KeyHome, MasterVersions, name_of
+from security.master import KEY_BYTES, MasterKey, belongs_to, forged, version_of
 
-KEY_BYTES = 32
+__all__ = [
+    "KEY_BYTES", "KID_BYTES", "DataKeys", "MasterKey", "PatientCipher", "belongs_to", "create_data_key",
+    "create_recipient_key", "recipient_from_bytes", "recipient_kid", "recipient_to_bytes", "version_of",
+]  # fmt: skip
+
 KID_BYTES = 8
 _FIRST, _LATER = b"\x01", b"\x02"  # sealed by a key's first version, or by the one that is named
-_BY_MASTER, _BY_BOTH = b"M", b"P"  # wrapped by the master key alone, or by it and a patient's secret
 _VERSION_BYTES, _NONCE_BYTES, _TAG_BYTES = 4, 12, 16
-_WRAP = b"everbeat/1 wrap|"
 Random = Callable[[int], bytes]
 
 
@@ -66,11 +65,11 @@ class PatientCipher:
             raise Rejected(Reason.MALFORMED, "a sealed record", f"{len(blob)} other bytes", "it was not read")
         aead = self._opens.get(blob[:start])
         if aead is None:
-            raise _forged()
+            raise forged()
         try:
             return aead.decrypt(blob[start : start + _NONCE_BYTES], blob[start + _NONCE_BYTES :], aad)
         except InvalidTag as error:
-            raise _forged() from error
+            raise forged() from error
 
     def is_current(self, blob: bytes) -> bool:
         """Whether `blob` was sealed by the newest version."""
@@ -129,126 +128,8 @@ class DataKeys:
         raise Rejected(Reason.MALFORMED, "a patient's data keys", "another value", "nothing of her can be read")
 
 
-class MasterKey:
-    """The key that wraps all others. It never leaves its file's machine and is never in the database.
-
-    What belongs to a patient is wrapped by a key that is derived from both, a version of the master key and the
-    patient's secret: ``P | version(4) | name(16) | nonce | ciphertext | tag``. The rest is wrapped by the master key
-    alone: ``M | version(4) | nonce | ciphertext | tag``. A wrap of before there were versions begins with 01.
-    """
-
-    __slots__ = ("_random", "_versions", "home")
-
-    def __init__(self, key32: bytes, random: Random = os.urandom) -> None:
-        """A key without a directory: it knows no patient's secret."""
-        PatientCipher(key32)  # its length
-        self.home: KeyHome | None = None
-        self._versions, self._random = MasterVersions(1, {1: key32}), random
-
-    @classmethod
-    def load_or_create(cls, path: Path, random: Random = os.urandom) -> MasterKey:
-        """The key in `path` (0600), made on the first call. Raises KeyFileError where others could read it."""
-        home = KeyHome(path, random)
-        made = cls(home.versions.keys[home.versions.current], random)
-        made.home = home
-        return made
-
-    def wrap(self, key: bytes, context: bytes, patient: str | None = None) -> bytes:
-        """`key` sealed for storage. `context` names its place and purpose, e.g. ``b"patient/7f3a"``.
-
-        `patient`: to whom it belongs; it can't be read any more once her secret is destroyed. Raises Rejected("erased")
-        where she has none.
-        """
-        return self.wrap_for(b"" if patient is None else name_of(patient), key, context)
-
-    def wrap_for(self, name: bytes, key: bytes, context: bytes) -> bytes:
-        """The same for a patient of whom only the name is known; empty for nobody."""
-        versions = self._now()
-        number = versions.current.to_bytes(_VERSION_BYTES, "big")
-        head = _BY_BOTH + number + name if name else _BY_MASTER + number
-        nonce = self._random(_NONCE_BYTES)
-        sealed = AESGCM(self._key_for(head, versions)).encrypt(nonce, key, _WRAP + head + context)
-        return head + nonce + sealed
-
-    def unwrap(self, blob: bytes, context: bytes, patient: str | None = None) -> bytes:
-        """The key. Raises Rejected where it was altered or belongs to another context, or another patient than said."""
-        head, nonce, sealed = _parts(blob)
-        if patient is not None and head[:1] == _BY_BOTH and head[1 + _VERSION_BYTES :] != name_of(patient):
-            raise _forged()
-        try:
-            aad = _WRAP + context if head == _FIRST else _WRAP + head + context
-            return AESGCM(self._key_for(head, self._now())).decrypt(nonce, sealed, aad)
-        except InvalidTag as error:
-            raise _forged() from error
-
-    @property
-    def version(self) -> int:
-        """The one that wraps now."""
-        return self._now().current
-
-    @property
-    def versions(self) -> frozenset[int]:
-        """All that are here."""
-        return frozenset(self._now().keys)
-
-    def _now(self) -> MasterVersions:
-        """As the file is at this moment: a version that was replaced wraps nothing more."""
-        if self.home is None:
-            return self._versions
-        self.home.look()
-        return self.home.versions
-
-    def _key_for(self, head: bytes, versions: MasterVersions) -> bytes:
-        key = versions.keys.get(version_of(head))
-        if key is None:
-            raise Rejected(Reason.ERASED, "a wrap by a version of the master key that is here", "another one",
-                           "it was not read")  # fmt: skip
-        if head[:1] != _BY_BOTH:
-            return key if head == _FIRST else _derived(key, b"", b"master")
-        if self.home is None:
-            raise _forged()
-        secret = self.home.secret(head[1 + _VERSION_BYTES :])
-        if secret is None:
-            raise Rejected(Reason.ERASED, "a patient whose secret is here", "one who was erased, or never admitted",
-                           "nothing of her can be read or written")  # fmt: skip
-        return _derived(key, secret, b"patient|" + head[1 + _VERSION_BYTES :])
-
-
-def version_of(wrap: bytes) -> int:
-    """By which version of the master key something was wrapped; 0 where it is no wrap."""
-    if wrap[:1] == _FIRST:
-        return 1
-    if wrap[:1] not in (_BY_MASTER, _BY_BOTH) or len(wrap) < 1 + _VERSION_BYTES:
-        return 0
-    return int.from_bytes(wrap[1 : 1 + _VERSION_BYTES], "big")
-
-
-def belongs_to(wrap: bytes) -> bytes:
-    """The name of the patient without whose secret a wrap can't be opened; empty where there is none."""
-    return wrap[1 + _VERSION_BYTES : 1 + _VERSION_BYTES + NAME_BYTES] if wrap[:1] == _BY_BOTH else b""
-
-
-def _parts(blob: bytes) -> tuple[bytes, bytes, bytes]:
-    """Head, nonce and what was sealed. Raises Rejected where it is no wrap."""
-    lengths = {_FIRST: 1, _BY_MASTER: 1 + _VERSION_BYTES, _BY_BOTH: 1 + _VERSION_BYTES + NAME_BYTES}
-    start = lengths.get(blob[:1], 0)
-    if not start or len(blob) < start + _NONCE_BYTES + _TAG_BYTES:
-        raise Rejected(Reason.MALFORMED, "a wrapped key", f"{len(blob)} other bytes", "it was not read")
-    return blob[:start], blob[start : start + _NONCE_BYTES], blob[start + _NONCE_BYTES :]
-
-
-def _derived(master: bytes, secret: bytes, purpose: bytes) -> bytes:
-    """HKDF-SHA256 (RFC 5869) of the master key, salted with the patient's secret."""
-    return HKDF(SHA256(), KEY_BYTES, secret, b"everbeat/1 kek|" + purpose).derive(master)
-
-
 def _head(version: int) -> bytes:
     return _FIRST if version == 1 else _LATER + version.to_bytes(_VERSION_BYTES, "big")
-
-
-def _forged() -> Rejected:
-    got = "one that was altered, moved, or sealed by another key"
-    return Rejected(Reason.FORGED, "an intact stored record", got, "it was not read")
 
 
 def create_data_key(random: Random = os.urandom) -> bytes:

@@ -414,6 +414,29 @@ def test_neither_the_master_key_nor_the_secret_alone_opens_what_both_wrapped(tmp
             master.unwrap(blob, b"c", other)
 
 
+def test_a_running_engine_that_sees_a_tombstone_sweeps_by_itself_and_goes_on(house: House, ward: Ward) -> None:
+    ward.engine()
+    measured(ward)
+    other = second_patient(ward)
+    home = erasing.home_of(house.settings)
+    home.bury([Tombstone(name_of(PATIENT), wall_clock_ms(), "tester").sign(home.house_key())])  # and nothing else
+    wait_until(lambda: left_in_redis(ward) == [], "the engine to sweep")
+    ward.send(ward.frame(8, sealer=other), device=OTHER_DEVICE)
+    ward.wait_for("stored", 24)
+    assert ward.threads[0].is_alive()
+
+
+def test_an_old_state_that_no_engine_has_adopted_yet_can_be_erased_too(house: House, ward: Ward) -> None:
+    stop = ward.engine()
+    measured(ward)
+    stop.set()
+    ward.threads[-1].join(10)
+    make_old(ward)
+    made = erasing.erase(house.settings, PATIENT, "tester")
+    assert left_in_redis(ward) == []
+    assert made["destroyed"]["recipient keys"] == 1 and made["destroyed"]["sessions"] == 1
+
+
 @pytest.mark.e2e
 def test_in_a_running_demo_a_patient_is_erased_and_keys_are_exchanged_and_no_process_stumbles() -> None:
     with running_demo("127.0.0.43", "--patients", "2") as demo:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Set
 
 from device.frame import FrameError
 from security.envelope import parse_header
-from security.errors import Rejected
+from security.errors import Reason, Rejected
 from security.identity import EngineIdentity, Trust
 from security.keys import MasterKey
 from security.replay import Fragmented
@@ -96,6 +96,10 @@ class Engine:
                 self._store.release()
             except (NotOwner, Erased) as error:  # who was erased is swept away when the shard is taken again
                 log.warning("%s", error)
+            except Rejected as error:
+                if error.reason != Reason.ERASED:
+                    raise
+                log.warning("%s", error)  # erased a moment ago: the same
             except StoreDown as error:
                 log.warning("%s; trying again in a second", error)
                 stop.wait(1.0)

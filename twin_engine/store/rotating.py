@@ -26,8 +26,8 @@ from twin_engine.store import keys
 from twin_engine.store.acts import context as act_context
 from twin_engine.store.audit import CONTEXT as AUDIT
 from twin_engine.store.connection import Client, translated
-from twin_engine.store.erasing import adopt_recipients
 from twin_engine.store.errors import StoreCorrupt, StoreDown
+from twin_engine.store.sweeping import adopt_recipients
 from twin_engine.store.vault import Vault
 from twin_engine.store.vault import context as data_key_context
 

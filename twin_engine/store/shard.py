@@ -23,10 +23,10 @@ from twin_engine.registry import PatientCard
 from twin_engine.store import acts, keys, raw
 from twin_engine.store.commit import Commit, put
 from twin_engine.store.connection import Client, translated
-from twin_engine.store.erasing import adopt_recipients, purge, sweep
 from twin_engine.store.errors import NotOwner
 from twin_engine.store.patients import cards_of, patient_ids
 from twin_engine.store.renewing import drop_retired
+from twin_engine.store.sweeping import adopt_recipients, purge, sweep
 from twin_engine.store.vault import Vault
 
 log = logging.getLogger(__name__)

@@ -65,7 +65,11 @@ class Vault:
         self.refuse_erased(patient)
         if wrapped is None:
             raise StoreCorrupt(f"expected a data key for patient {patient}, got none; nothing of it can be read")
-        return DataKeys.from_bytes(self.master.unwrap(wrapped, context(patient), patient))
+        try:
+            return DataKeys.from_bytes(self.master.unwrap(wrapped, context(patient), patient))
+        except Rejected:
+            self.refuse_erased(patient)  # a moment ago
+            raise
 
     def is_readable(self, patient: str) -> bool:
         """Whether the patient was admitted and not erased: there is a key to her data."""
