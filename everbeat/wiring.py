@@ -49,6 +49,7 @@ from twin_engine.store.vault import Vault
 
 HUB_POLICY = "service"
 HUB_NAME = "hub"
+_READERS = ("engine", "web", "keeper", "eraser")  # Redis users who read what is sealed under patients' keys
 EVENTHUB = "everbeat"  # EntityPath of the local hub's event endpoint
 
 
@@ -136,7 +137,8 @@ def vault(settings: Settings, user: str) -> Vault:
     """A connection to Redis as `user`, with the keys to read what lies there."""
     client = connect(settings.redis_login(user))
     made = Vault(client, MasterKey.load_or_create(settings.master_key))
-    made.sync_tombstones(write=user != "web")  # at every start: who was erased stays erased
+    if user in _READERS:  # at every start: who was erased stays erased
+        made.sync_tombstones(write=user != "web")
     return made
 
 
