@@ -23,6 +23,7 @@ from twin_engine.store import acts, keys, raw
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import NotOwner, StoreCorrupt
 from twin_engine.store.feed import Entry
+from twin_engine.store.ledger import Ledger, Line
 from twin_engine.store.patients import open_cards, seal_card
 from twin_engine.store.vault import Vault
 
@@ -73,7 +74,7 @@ class Commit:
     tick_us: int
     acts: str | None = None
     twins: list[TwinWrite] = field(default_factory=list)
-    leaves: list[bytes] = field(default_factory=list)
+    ledger: list[Line] = field(default_factory=list)  # what became of each raw record
     dead: list[DeadLetter] = field(default_factory=list)
     sessions: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)  # device|sid -> (patient, session)
     recipients: dict[bytes, bytes] = field(default_factory=dict)
@@ -119,6 +120,7 @@ class ShardStore:
         self._vault = vault
         self._me = uuid.uuid4().hex
         self._token = 0
+        self._ledger = Ledger(client, shard)
 
     def acquire(self) -> bool:
         """Try to become the owner. False while another engine's lease runs; one's own is taken up again."""
@@ -127,6 +129,7 @@ class ShardStore:
             if not taken and self._client.get(keys.owner(self.shard)) != self._me.encode():
                 return False
             self._token = int(self._client.incr(keys.fence(self.shard)))
+            self._ledger.forget()
             return True
 
     def renew(self) -> None:
@@ -257,9 +260,11 @@ class ShardStore:
         with translated(), self._client.pipeline(transaction=True) as batch:
             batch.watch(keys.fence(self.shard))
             self._check_token(batch)
+            self._ledger.load()
             batch.multi()
             for write in commit.twins:
                 self._put_twin(batch, write, oldest)
+            self._ledger.append(batch, commit.ledger)
             self._put_records(batch, commit, oldest)
             self._put_people(batch, commit)
             facts: dict[str, str | int] = {"id": commit.cursor, "tick_us": commit.tick_us}
@@ -267,9 +272,13 @@ class ShardStore:
                 facts["acts"] = commit.acts
             batch.hset(keys.cursor(self.shard), mapping=facts | {f"n:{k}": n for k, n in commit.counts.items()})
             try:
-                batch.execute()
+                self._ledger.settle(batch.execute())
             except redis.WatchError as error:
+                self._ledger.forget()
                 raise NotOwner(f"shard {self.shard} changed hands during a commit; nothing written") from error
+            except redis.RedisError:
+                self._ledger.forget()
+                raise
 
     def trim(self, now_ms: int, cursor_id: str, acts_id: str) -> None:
         """Forget raw records and acts older than the history, never one that was not folded, and all of what was made.
@@ -280,6 +289,8 @@ class ShardStore:
             oldest = min(now_ms - keys.HISTORY_MS, int(folded.split("-")[0]))
             with translated():
                 self._client.xtrim(key, minid=f"{max(0, oldest)}-0", approximate=True)
+                if key == keys.raw(self.shard):
+                    self._client.xtrim(keys.entries(self.shard), minid=f"{max(0, oldest)}-0", approximate=True)
         with translated():
             batch = self._client.pipeline(transaction=False)
             for patient in self._patients():
@@ -305,8 +316,6 @@ class ShardStore:
             batch.set(keys.state(self.shard, write.patient), sealed)
 
     def _put_records(self, batch: Client, commit: Commit, oldest: str) -> None:
-        if commit.leaves:
-            batch.rpush(keys.leaves(self.shard), *commit.leaves)
         for letter in commit.dead:
             fields = {
                 "id": letter.record_id,
