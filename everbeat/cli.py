@@ -23,9 +23,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from device.commands import DEFAULT_INTERVAL_S, MAX_INTERVAL_S, MIN_INTERVAL_S
+from everbeat import logs
 from everbeat.settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A medical digital twin that never goes blank.")
+app.add_typer(logs.app)
 say = Console(stderr=True)
 
 Recording = Annotated[Path, typer.Argument(help="A recording: CSV or CSV.gz, first column time_s.")]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Self
 
 HASH_BYTES = 32
 EMPTY_ROOT = sha256(b"").digest()
@@ -147,7 +148,7 @@ class Frontier:
         return self._size.to_bytes(_SIZE_BYTES, "big") + b"".join(self._peaks)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Frontier:
+    def from_bytes(cls, data: bytes) -> Self:
         """The inverse of :meth:`to_bytes`. Raises ValueError where the hashes don't fit the size."""
         found = cls()
         found._size = int.from_bytes(data[:_SIZE_BYTES], "big")

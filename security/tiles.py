@@ -106,9 +106,7 @@ class Tree:
             if size >> level & 1:
                 peaks.append(self.node(level, start >> level))
                 start += 1 << level
-        grower = Grower.from_bytes(size.to_bytes(8, "big") + b"".join(peaks))
-        assert isinstance(grower, Grower)  # noqa: S101 - from_bytes makes what it is called on
-        return grower
+        return Grower.from_bytes(size.to_bytes(8, "big") + b"".join(peaks))
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """PATH(index) of RFC 9162 2.1.3.1 of `size` leaves. Raises IndexError where there is no such leaf."""
