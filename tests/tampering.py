@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from security import note
@@ -46,12 +47,14 @@ def the_newest_records_and_lines_deleted(house: House, shard: Shard, dice: rando
 
 
 def a_raw_record_put_in_between(house: House, shard: Shard, dice: random.Random) -> None:
-    record, _ = dice.choice(shard.records()[:-1])
-    later = f"{record.split(b'-')[0].decode()}-{int(record.split(b'-')[1]) + 100_000 + dice.randrange(10**6)}"
-    if any(order_of(i) > order_of(record) and order_of(i) <= order_of(later.encode()) for i, _ in shard.records()):
-        later = record.decode() + "0000"
-    _insert(house, keys.raw(shard.name), later.encode(), {b"k": b"event", b"device": DEVICE.encode(),
-            b"body": envelope(dice.randrange(10**6)), b"ms": b"1"})  # fmt: skip
+    ids = [order_of(i) for i, _ in shard.records()]
+    free = [(after[0] - 1, 7) for before, after in pairwise([(0, 0), *ids]) if after[0] - 1 > before[0]]
+    ms, number = dice.choice(free)
+    body = envelope(dice.randrange(10**6), is_open=dice.random() < 0.5)
+    fields = {b"k": b"event", b"device": DEVICE.encode(), b"body": body, b"ms": b"1"}
+    _insert(house, keys.raw(shard.name), f"{ms}-{number}".encode(), fields)
+    if dice.random() < 0.5:
+        _insert(house, keys.entries(shard.name), f"{ms}-{number}".encode(), {b"v": b"open"})
 
 
 def a_leaf_changed(house: House, shard: Shard, dice: random.Random) -> None:
