@@ -10,19 +10,25 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from security import checkpoint, note
 from security.errors import SecurityError
 from security.log import ciphertext_hash, read_record_entry
 from security.merkle import verify_consistency
 from security.tiles import Tree
-from tests.log_kit import House
+from tests.engine_kit import DEVICE, Ward
+from tests.log_kit import HOUSE, House
 from tests.tampering import WAYS, Way
 from twin_engine import notary_memory
+from twin_engine.model import Generator
+from twin_engine.notary import Notarised, examine
 from twin_engine.store import keys
 from twin_engine.store.connection import connect
 from twin_engine.store.fsck import erasure_mark
+from twin_engine.store.ledger import VERDICTS
 from twin_engine.store.log import LogReader, read_state
+from twin_engine.store.raw import answer_fields
 from twin_engine.store.server import RedisFiles, start
 
 pytestmark = pytest.mark.redis
@@ -237,3 +243,31 @@ def test_each_hand_of_the_notary_may_do_its_own_work_only(redis_server: tuple[Re
         with pytest.raises(redis.exceptions.NoPermissionError):
             act()
     assert web.lrange(keys.leaves("s0"), 0, 1) == [] and web.hgetall(keys.LOG_STATE) == {}
+
+
+def test_what_a_real_engine_folds_agrees_with_every_rule(
+    redis_server: tuple[RedisFiles, object], tmp_path: Path, generator: Generator
+) -> None:
+    ward = Ward(redis_server[0], tmp_path, generator)
+    stop = ward.engine()
+    try:
+        ward.connect_device()
+        one, two = ward.frame(8), ward.frame(8)
+        forged = two[:20] + bytes([two[20] ^ 1]) + two[21:]
+        ward.send(
+            one, forged, two, one, ward.record, b"", b"\x07" * 40, b"\x01" * 300_000, ward.sealer.seal(b"no frame")
+        )
+        connect(ward.files.login("downlink")).xadd(keys.raw("s0"), answer_fields(DEVICE, "reboot", {}, 200, 1))
+        ward.send(*[ward.frame(8) for _ in range(20)])
+        ward.keeper.xadd(keys.acts("s0"), {"b": b"an act that nobody can open"})
+        ward.wait_for("stored", 22 * 8)
+        ward.wait_for("acts_refused", 1)
+        which = Notarised("s0", f"{HOUSE}/s0", tmp_path / "s0.json")
+        hands = connect(redis_server[0].login("notary")), Ed25519PrivateKey.generate(), ward.master
+        assert examine(which, *hands) == (22, [])
+        lines = [fields for _, fields in LogReader(ward.keeper, "s0").lines("0-0")]
+        verdicts = {fields[b"v"].decode() for fields in lines if b"v" in fields}
+        assert verdicts == VERDICTS
+    finally:
+        stop.set()
+        ward.close()

@@ -15,6 +15,7 @@ from security.log import read_audit_entry
 from security.merkle import leaf_hash
 from twin_engine.store import keys
 from twin_engine.store.connection import Client, translated
+from twin_engine.store.errors import StoreCorrupt
 
 _CONTEXT = b"audit"
 
@@ -36,9 +37,21 @@ def open_event(master: MasterKey, fields: dict[bytes, bytes]) -> AuditEvent:
     return AuditEvent.from_bytes(master.unwrap(fields[b"b"], _CONTEXT))
 
 
-_AUDIT_KEY_CONTEXT = b"audit|key"
+KEY_CONTEXT = b"audit|key"  # what the audit log's wrapped data key is bound to
 _CHUNK = 500
 _SCANNED = 50_000  # entries that one page may look through for what it shows
+
+
+def audit_cipher(client: Client, master: MasterKey) -> PatientCipher | None:
+    """What opens the audit log's entries, or None where there is no audit log yet. Raises Rejected, StoreDown."""
+    with translated():
+        wrapped = client.get(keys.AUDIT_KEY)
+    return None if wrapped is None else PatientCipher(master.unwrap(wrapped, KEY_CONTEXT))
+
+
+def entry_context(index: int) -> bytes:
+    """What a sealed entry is bound to: its place."""
+    return f"audit|{index}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ class AuditReader:
         """At most `count` events, newest first, of before the line `before`.
 
         `kind`: a whole kind or its first word ("access"); `about` and `who`: whole words. A page that looked through
-        very many events may be short and still have `older`. Raises StoreDown.
+        very many events may be short and still have `older`. Raises StoreDown, StoreCorrupt, Rejected.
         """
         lines, scanned = list[AuditLine](), 0
         while len(lines) < count and scanned < _SCANNED:
@@ -93,8 +106,9 @@ class AuditReader:
 
     def _line(self, entry_id: str, fields: dict[bytes, bytes]) -> AuditLine:
         index = int(fields[b"i"]) if fields.get(b"i", b"").isdigit() else -1
+        opener = self._opener()
         try:
-            entry = self._opener().unseal(fields[b"b"], f"audit|{index}".encode())
+            entry = opener.unseal(fields[b"b"], entry_context(index))
             return AuditLine(
                 entry_id, index, AuditEvent.from_bytes(read_audit_entry(entry)[1]), entry, leaf_hash(entry)
             )
@@ -102,10 +116,10 @@ class AuditReader:
             return AuditLine(entry_id, index, None, b"", b"")  # the notary says what is wrong with it
 
     def _opener(self) -> PatientCipher:
+        """Raises Rejected where the master key is another, StoreCorrupt where the log's key is gone."""
+        self._cipher = self._cipher or audit_cipher(self._client, self._master)
         if self._cipher is None:
-            with translated():
-                wrapped = self._client.get(keys.AUDIT_KEY)
-            self._cipher = PatientCipher(self._master.unwrap(wrapped or b"", _AUDIT_KEY_CONTEXT))
+            raise StoreCorrupt("expected the audit log's key beside its entries, got none; it can't be read")
         return self._cipher
 
 

@@ -18,7 +18,7 @@ from security.keys import MasterKey, PatientCipher, create_data_key
 from security.log import SALT_BYTES, audit_entry
 from security.merkle import leaf_hash
 from twin_engine.store import keys
-from twin_engine.store.audit import open_event
+from twin_engine.store.audit import KEY_CONTEXT, audit_cipher, entry_context, open_event
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import StoreCorrupt
 from twin_engine.store.fsck import Finding
@@ -27,20 +27,7 @@ from twin_engine.store.log import LogReader
 
 log = logging.getLogger(__name__)
 
-_KEY_CONTEXT = b"audit|key"
 _BATCH = 200
-
-
-def audit_cipher(client: Client, master: MasterKey) -> PatientCipher | None:
-    """What opens the audit log's entries, or None where there is no audit log yet. Raises Rejected, StoreDown."""
-    with translated():
-        wrapped = client.get(keys.AUDIT_KEY)
-    return None if wrapped is None else PatientCipher(master.unwrap(wrapped, _KEY_CONTEXT))
-
-
-def entry_context(index: int) -> bytes:
-    """What a sealed entry is bound to: its place."""
-    return f"audit|{index}".encode()
 
 
 class AuditKeeper:
@@ -98,7 +85,7 @@ class AuditKeeper:
 
     def _own_cipher(self) -> PatientCipher:
         if self._cipher is None:
-            made = self._master.wrap(create_data_key(), _KEY_CONTEXT)
+            made = self._master.wrap(create_data_key(), KEY_CONTEXT)
             with translated():
                 self._scribe.set(keys.AUDIT_KEY, made, nx=True)
             self._cipher = audit_cipher(self._scribe, self._master)
