@@ -70,7 +70,7 @@ def run(
         shard.fold(RECORDS)
     stop = threading.Event()
     threading.Thread(target=house.notary.run, args=(stop,), daemon=True).start()
-    _until(lambda: all(s["size"] for n, s in read_state(house.keeper).items() if n != "audit"), 120, len(house.shards))
+    _until(lambda: all(read_state(house.keeper).get(name, {}).get("size") for name in house.shards), 180)
     controls = [f"s{i}" for i in range(len(trials), len(trials) + CONTROLS)]
     growing = threading.Thread(target=_grow, args=([house.shards[n] for n in controls], stop), daemon=True)
     growing.start()
@@ -135,7 +135,8 @@ def _false_alarms(found: dict[str, float], controls: list[str]) -> int:
 
 def _put_back_older(files: RedisFiles, server: subprocess.Popen[bytes], home: Path) -> int:
     """Redis is killed, an older append-only file put in its place, and started: how long until each log's alarm."""
-    home.mkdir()
+    home.mkdir(mode=0o700)
+    shutil.copy(home.parent / "master.key", home / "master.key")
     house = Running(files, home, [f"t{i}" for i in range(6)])
     stop, aof = threading.Event(), files.directory / "appendonly.aof"
     for shard in house.shards.values():
@@ -165,7 +166,7 @@ def _put_back_older(files: RedisFiles, server: subprocess.Popen[bytes], home: Pa
         again.kill()
 
 
-def _until(is_true: Any, patience_s: float, *_: object) -> None:
+def _until(is_true: Any, patience_s: float) -> None:
     end_s = time.monotonic() + patience_s
     while time.monotonic() < end_s and not is_true():
         time.sleep(0.2)

@@ -23,7 +23,9 @@ from tests.log_kit import DEVICE, House
 from twin_engine.store import log as logs
 from twin_engine.store.connection import connect
 from twin_engine.store.errors import StoreCorrupt
+from twin_engine.store.reader import RedisFeed
 from twin_engine.store.server import RedisFiles
+from twin_engine.store.vault import Vault
 from twin_engine.witnessing import WitnessAddress
 
 pytestmark = pytest.mark.redis
@@ -60,7 +62,8 @@ class Proved(House):
         return answer.status, answer.body
 
     def bundle(self, **asked: Any) -> dict[str, Any]:
-        return logs.proof_bundle(self.web, "s0", self.records, envelopes=True, **asked)
+        reader = connect(self.files.login("notary"))  # the web may not read raw records
+        return logs.proof_bundle(reader, "s0", self.records, envelopes=True, **asked)
 
 
 @pytest.fixture
@@ -216,3 +219,15 @@ def test_a_record_is_found_by_its_index_its_id_and_its_time(house: Proved) -> No
     ms = int(record.entry.stream_id.split("-")[0])
     assert record in logs.records(house.web, "s0", DEVICE, ms, ms)
     assert record not in logs.records(house.web, "s0", DEVICE, ms + 1, 2**50)
+
+
+def test_the_web_asks_by_patient_with_its_reading_user(house: Proved) -> None:
+    feed = RedisFeed(house.web, Vault(house.web, house.master), 1)
+    state = feed.logs.state("p-1")
+    assert state["size"] == len(house.records) and state["alarm"] is None
+    last = int(house.shards["s0"].records()[-1][0].split(b"-")[0])
+    assert state["upto_ms"] == last
+    found = feed.logs.records("p-1", DEVICE, 0, 2**50)
+    assert found == house.records
+    text = logs.to_file(feed.logs.bundle("p-1", found[:2], since_ms=2**50))
+    assert len(proofs.prove(text, [house.log_key]).records) == 2

@@ -32,7 +32,7 @@ from twin_engine.store.auditlog import AuditCheck, AuditKeeper
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import StoreCorrupt, StoreDown
 from twin_engine.store.fsck import Digests, Finding, RecordCheck, check_tree
-from twin_engine.store.log import Extent, LogReader
+from twin_engine.store.log import Extent, LogReader, order
 from twin_engine.witnessing import Push, WitnessAddress, ask
 
 log = logging.getLogger(__name__)
@@ -194,6 +194,7 @@ class LogKeeper:
             return [Finding("forked", f"size {extent.size}", "the stored nodes give another root than the leaves")]
         point = Checkpoint(memory.origin, extent.size, grower.root())
         memory.frontier, memory.signed_ms = grower, now_ms
+        memory.upto_ms = now_ms if self._audit is not None else order(extent.cursor)[0]
         memory.published = note.assemble(point.text, [note.sign_line(point.text, memory.origin, self._key)])
         notary_memory.save(self._which.memory, memory)
         return []
@@ -248,7 +249,7 @@ class LogKeeper:
         return {
             "t_ms": now_ms, "origin": memory.origin, "key": str(self.verifier), "size": memory.size,
             "root": base64.b64encode(memory.frontier.root()).decode(), "signed_ms": memory.signed_ms,
-            "leaves": self._size, "whole_ms": self._whole_ms, "whole_took_ms": self._took_ms,
+            "upto_ms": memory.upto_ms, "leaves": self._size, "whole_ms": self._whole_ms, "whole_took_ms": self._took_ms,
             "witnesses": [{"name": name, "t_s": t_s} for name, t_s in cosigned],
             "witnesses_wanted": len(self._witnesses), "alarm": alarm,
         }  # fmt: skip

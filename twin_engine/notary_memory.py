@@ -31,6 +31,7 @@ class Memory:
     frontier: Grower = field(default_factory=Grower)
     published: str = ""
     signed_ms: int = 0
+    upto_ms: int = 0  # every record that was stored by then is in the signed tree, or is known to have no leaf
     archived: int = 0  # checkpoints kept in Redis, and when the last one was
     archived_ms: int = 0
     since: str | None = None
@@ -74,7 +75,8 @@ class Memory:
         facts: dict[str, Any] = {
             "origin": self.origin, "generation": self.generation,
             "frontier": base64.b64encode(self.frontier.to_bytes()).decode(), "published": self.published,
-            "signed_ms": self.signed_ms, "archived": self.archived, "archived_ms": self.archived_ms,
+            "signed_ms": self.signed_ms, "upto_ms": self.upto_ms,
+            "archived": self.archived, "archived_ms": self.archived_ms,
             "since": self.since, "witnesses": self.witnesses, "alarm_ms": self.alarm_ms,
             "alarm": [[f.kind, f.where, f.detail] for f in self.alarm],
             "accepted": sorted(self.accepted)[-200:],
@@ -91,7 +93,7 @@ class Memory:
             sealed = {int(bucket): str(digest) for bucket, digest in facts["sealed"].items()}
             return cls(
                 facts["origin"], facts["generation"], frontier, facts["published"], facts["signed_ms"],
-                facts["archived"], facts["archived_ms"], facts["since"], facts["witnesses"],
+                facts["upto_ms"], facts["archived"], facts["archived_ms"], facts["since"], facts["witnesses"],
                 [Finding(*parts) for parts in facts["alarm"]], facts["alarm_ms"],
                 {(kind, where) for kind, where in facts["accepted"]}, Seen({}, sealed, facts["upto"]),
             )  # fmt: skip

@@ -1,8 +1,8 @@
 """A log as its readers see it: leaves, lines, checkpoints, and proof bundles for whoever asks.
 
 Everything here only reads. A bundle (:func:`proof_bundle`) needs of Redis: LRANGE and LLEN on ``eb:*:leaves`` and
-``eb:*:nodes:*``, XRANGE on ``eb:*:entries``, ``eb:*:notes`` and ``eb:*:raw``, GET on ``eb:*:note``, HGETALL on
-``eb:log:state``: the web's reading user has these.
+``eb:*:nodes:*``, XRANGE on ``eb:*:entries`` and ``eb:*:notes``, GET on ``eb:*:note``, HGETALL on ``eb:log:state``: the
+web's reading user has these. With envelopes also XRANGE on ``eb:*:raw``, which the web has not, and the notary has.
 """
 
 from __future__ import annotations
@@ -184,6 +184,28 @@ def proof_bundle(
     except (MissingHash, Rejected, IndexError) as error:
         raise StoreCorrupt(f"log {shard}: {error}") from error
     return bundle
+
+
+class LogFeed:
+    """The logs for the web, by patient. The caller checks who asks, and that the device was this patient's then."""
+
+    def __init__(self, client: Client, shards: int) -> None:
+        self._client, self._shards = client, shards
+
+    def state(self, patient: str) -> dict[str, Any]:
+        """What the notary last said of the patient's log (docs/operations.md); empty where it never did."""
+        with translated():
+            found = self._client.hgetall(keys.LOG_STATE)
+        text = found.get(keys.shard_of(patient, self._shards).encode())
+        return dict(json.loads(text)) if text else {}
+
+    def records(self, patient: str, device: str, t0_ms: int, t1_ms: int, limit: int = MAX_RECORDS) -> list[LogRecord]:
+        """The log's records of a device of hers that arrived from t0 to t1."""
+        return records(self._client, keys.shard_of(patient, self._shards), device, t0_ms, t1_ms, limit)
+
+    def bundle(self, patient: str, wanted: Sequence[LogRecord], since_ms: int | None = None) -> dict[str, Any]:
+        """:func:`proof_bundle` for records that :meth:`records` gave."""
+        return proof_bundle(self._client, keys.shard_of(patient, self._shards), wanted, since_ms=since_ms)
 
 
 def to_file(bundle: dict[str, Any]) -> str:

@@ -21,8 +21,8 @@ from twin_engine.store.errors import StoreDown
 _LOADER = "user default off resetpass ~* &* +@all"
 _STREAMS = "+ping +auth +hello +select +multi +exec +discard"
 
-# The logs, as who proves by them reads them: hashes, entries, sealed records, checkpoints
-_LOG = "~eb:*:leaves ~eb:*:nodes:* ~eb:*:entries ~eb:*:raw ~eb:*:note ~eb:*:notes ~eb:log:state ~eb:{audit}:key"
+# The logs, as who proves by them reads them: hashes, entries, checkpoints
+_LOG = "~eb:*:leaves ~eb:*:nodes:* ~eb:*:entries ~eb:*:note ~eb:*:notes ~eb:log:state ~eb:{audit}:key"
 _LOG_READS = "+get +lrange +llen +xrange +xrevrange +hgetall"
 
 # user -> (keys, commands): what each process may touch, and nothing else
@@ -31,7 +31,7 @@ _RULES: dict[str, tuple[str, str]] = {
     "downlink": ("~eb:*:raw ~eb:route ~eb:orders", "+xread +xadd +xdel +xlen +hmget"),
     "web": (f"~eb:*:twin:* ~eb:patient* ~eb:key:* {_LOG}", f"+xread +exists +smembers {_LOG_READS}"),
     "acts": ("~eb:*:acts ~eb:orders ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
-    "notary": (f"{_LOG} ~eb:*:dead ~eb:*:cursor ~eb:*:erased ~eb:audit:in", f"+hmget +hget {_LOG_READS}"),
+    "notary": (f"{_LOG} ~eb:*:raw ~eb:*:dead ~eb:*:cursor ~eb:*:erased ~eb:audit:in", f"+hmget +hget {_LOG_READS}"),
     "scribe": (  # the notary's other hand
         "~eb:{audit}:* ~eb:audit:in ~eb:*:note ~eb:*:notes ~eb:log:state",
         "+xadd +xdel +rpush +set +get +hset +llen +lrange +exists +watch +unwatch",
