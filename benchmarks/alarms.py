@@ -5,7 +5,7 @@ default limits, and nobody acknowledges anything. Counted are the alarms that we
 hour. Healthy volunteers should have next to none of a limit: each is a false one, or a reason to look at the record.
 The cost is that of the alarms' part of the fold alone, beside the whole fold of the same message.
 
-    python -m benchmarks.alarms ../shared/data/vitals_1hz/*.csv.gz
+    python -m benchmarks.alarms [RECORDING ...]
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from twin_engine.messages import ChannelReadings, Message, Readings, Tick
 from twin_engine.model import Generator
 from twin_engine.twin import Twin, fold
 
+DATA = Path("/work/shared/data/vitals_1hz")  # where nothing else is named
 T0_US = 1_760_000_000_000_000
 FRAME_US, TICK_US = 2_000_000, 250_000
 
 
 def main(paths: list[Path]) -> None:
     """Print what was measured."""
+    if not paths:
+        raise SystemExit(f"expected recordings as arguments, or in {DATA}, got none; nothing was measured")
     generator, raised, hours = Generator.load(), Counter[tuple[str, str, str]](), 0.0
     spent = _timed()
     for path in paths:
@@ -91,4 +94,4 @@ def _alarms(messages: list[Message], generator: Generator) -> tuple[Counter[tupl
 
 
 if __name__ == "__main__":
-    main([Path(argument) for argument in sys.argv[1:]])
+    main([Path(argument) for argument in sys.argv[1:]] or sorted(DATA.glob("*.csv.gz")))

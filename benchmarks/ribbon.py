@@ -133,7 +133,7 @@ def without(recording: Recording, column: Column, gaps: list[tuple[float, float]
 
 
 def factor_on_screen() -> float:
-    """INNER of web/ui/src/ribbon.js: the two numbers whose logarithms it divides."""
+    """INNER of web/ui/src/traces/ribbon.js: the two numbers whose logarithms it divides."""
     found = re.search(r"INNER = Math\.log\((\d+)\) / Math\.log\((\d+)\)", RIBBON_JS.read_text())
     if found is None:
         raise ValueError(f"expected INNER = Math.log(a) / Math.log(b) in {RIBBON_JS}; the band can't be measured")

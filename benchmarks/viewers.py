@@ -35,7 +35,7 @@ CARD = PatientCard("bench", "BENCH-1", 1970, "Bed 1", "bench-device", number="00
 CHANNELS = tuple(f"emg_raw_mV.c{i}" for i in range(8))
 RATE_HZ, PUSH_S = 250, 0.1
 SLOW_BYTES_S = 100_000 / 8
-HEAD = 12  # bytes of a wire message before its first block; the engine's clock is at 4
+CLOCK_AT = 4  # byte of a wire message from which on the engine's clock stands, f64
 
 
 class Feed:
@@ -157,7 +157,7 @@ def _binary(event: str, blob: bytes, seen: Seen, writer: asyncio.StreamWriter, w
         _parts[id(seen)] = whole
         return
     if '"frame"' in event:
-        _frame(float(np.frombuffer(whole, "<f8", 1, 4)[0]), seen)
+        _frame(float(np.frombuffer(whole, "<f8", 1, CLOCK_AT)[0]), seen)
     at = event.index("[")
     _confirm(event[event.index(",") + 1 : at], writer, wire)
 

@@ -154,20 +154,14 @@ def device(
     host: Annotated[str | None, typer.Option(help="Host name of an Azure IoT Hub; default: the local hub.")] = None,
 ) -> None:
     """One device: sensors (replayed or simulated), frames, seals, spool, MQTT."""
-    from device.uplink import UplinkSettings, run_device
+    from device.uplink import run_device
     from everbeat import wiring
 
     if simulate == (replay is not None):
         _fail("expected either --replay FILE or --simulate, got both or none; no device was started")
     with _one_line_errors():
         settings = Settings.from_env()
-        identity = wiring.device_identity(settings, device_id)
-        link = UplinkSettings(
-            address=wiring.hub_address(settings, identity, host),
-            identity=identity,
-            state_dir=settings.device(device_id),
-            drain_s=drain,
-        )
+        link = wiring.uplink_settings(settings, device_id, drain, hostname=host)
         source = wiring.sensor_source(replay, speed, loop)
         asyncio.run(_until_stopped(lambda stop: run_device(link, source, stop)))
 

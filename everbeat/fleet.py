@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from typing import Any
 
 from device.commands import DEFAULT_INTERVAL_S
 from device.source import SensorSource
-from device.uplink import UplinkSettings, run_device
+from device.uplink import run_device
 from everbeat import wiring
 from everbeat.settings import Settings
 
@@ -73,13 +74,8 @@ def runner(settings: Settings, drain_s: float) -> Run:
     """How a member is run: its own identity and state, against the hub of the settings."""
 
     async def run(member: Member, stop: asyncio.Event) -> object:
-        identity = await asyncio.to_thread(wiring.device_identity, settings, member.device)
-        link = UplinkSettings(
-            address=wiring.hub_address(settings, identity, None),
-            identity=identity,
-            state_dir=settings.device(member.device),
-            drain_s=drain_s,
-            frame_interval_s=member.interval_s,
+        link = await asyncio.to_thread(
+            wiring.uplink_settings, settings, member.device, drain_s, frame_interval_s=member.interval_s
         )
         return await run_device(link, await asyncio.to_thread(_source, member), stop)
 
@@ -94,14 +90,17 @@ def _source(member: Member) -> SensorSource:
 
 
 async def _keep(member: Member, run: Run, stop: asyncio.Event, after_s: float) -> None:
-    """One device, kept running."""
+    """One device, kept running. One that ran for longer than the longest wait before it failed is no failing one."""
     wait_s = FIRST_WAIT_S
     await _sleep(after_s, stop)
     while not stop.is_set():
+        began_s = time.monotonic()
         try:
             await run(member, stop)
             return
         except Exception:  # the edge: whatever one device does, the others go on
+            if time.monotonic() - began_s > LAST_WAIT_S:
+                wait_s = FIRST_WAIT_S
             log.exception("device %s failed; the others go on, it is started again in %g s", member.device, wait_s)
         await _sleep(wait_s, stop)
         wait_s = min(2 * wait_s, LAST_WAIT_S)

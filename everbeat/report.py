@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import socketio
 
-from twin_engine.messages import decode_wire
+from twin_engine.messages import read_wire
 from web.app import SOCKET_NAMESPACE
 
 log = logging.getLogger(__name__)
@@ -106,6 +106,7 @@ class _Viewer:
         self._client.on("frame", self._frame, namespace=SOCKET_NAMESPACE)
 
     def connect(self) -> None:
+        """Open the patient's room. Raises socketio's ConnectionError where the page does not take it."""
         self._client.connect(
             self._url,
             auth={"patient": self._patient},
@@ -114,6 +115,7 @@ class _Viewer:
         )
 
     def disconnect(self) -> None:
+        """Leave the room."""
         self._client.disconnect()
 
     def _status(self, facts: dict[str, Any]) -> None:
@@ -124,8 +126,8 @@ class _Viewer:
         self._newest_frame_s = max(self._newest_frame_s, frame_s)
 
     def _frame(self, data: bytes) -> None:
-        _, _, samples = decode_wire(data)
-        self.shown += sum(len(s) for s in samples)
+        _, _, blocks = read_wire(data)
+        self.shown += sum(len(block) for block in blocks)
 
 
 def _lost(sent: Sequence[dict[str, Any]], stored: int) -> int:

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from device.commands import DEFAULT_INTERVAL_S
 from device.downlink import RestSettings
 from device.hub.server import HubSettings, Policy, Right
 from device.hub.settings import HTTPS_PORT
@@ -15,6 +16,7 @@ from device.link import HubAddress
 from device.recording import read_recording
 from device.replay import Replay
 from device.source import SensorSource
+from device.uplink import UplinkSettings
 from everbeat.settings import Settings
 from security import files
 from security.identity import (
@@ -95,6 +97,25 @@ def hub_address(settings: Settings, identity: DeviceIdentity, hostname: str | No
     if hostname is not None:
         return HubAddress(hostname)
     return HubAddress(settings.hub_host, root=identity.root_path)
+
+
+def uplink_settings(
+    settings: Settings,
+    device_id: str,
+    drain_s: float,
+    *,
+    hostname: str | None = None,
+    frame_interval_s: float = DEFAULT_INTERVAL_S,
+) -> UplinkSettings:
+    """A device as it runs: its own identity and state, and its hub (see :func:`hub_address`)."""
+    identity = device_identity(settings, device_id)
+    return UplinkSettings(
+        address=hub_address(settings, identity, hostname),
+        identity=identity,
+        state_dir=settings.device(device_id),
+        frame_interval_s=frame_interval_s,
+        drain_s=drain_s,
+    )
 
 
 def root_certificate(settings: Settings) -> Path:

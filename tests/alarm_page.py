@@ -5,32 +5,14 @@ axe needs a context without the page's policy, which lets no foreign script in.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.alarm_feed import AlarmingFeed
-from tests.test_room_browser import until, wait_for
-from web.app import create_app, serve
-from web.settings import WebSettings
+from tests.web_kit import until, wait_for
 
 BAR, PANEL, SOUND = "#alarm-bar", "#alarm-bar-panel", "#alarm-bar-sound"
 GSR = '[data-tile="gsr_uS"]'
-
-
-@contextmanager
-def serving(settings: WebSettings) -> Iterator[AlarmingFeed]:
-    """A web process over an :class:`AlarmingFeed`."""
-    feed = AlarmingFeed()
-    app, _ = create_app(feed, settings)
-    server = serve(app, settings)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield feed
-    finally:
-        server.shutdown()
-        app.server.extensions["relay"].stop()
 
 
 @contextmanager
@@ -52,14 +34,6 @@ def room(context: Any, url: str) -> Iterator[Any]:
     page.click(SOUND)
     yield page
     page.close()
-
-
-def no_violations(page: Any, inside: str) -> None:
-    """axe finds nothing in the part of the page that this file is about."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page, context=inside).response["violations"]
-    assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found] == []
 
 
 def says(page: Any, selector: str, *words: str) -> None:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests import web_kit
 from tests.body_page import ROOT
 
 WORDS = ROOT / "web" / "words" / "en" / "body.json"
@@ -46,11 +47,8 @@ def lying() -> dict[str, Any]:
 
 
 def until(page: Any, holds: str, timeout_s: float = 30) -> None:
-    """Wait until the expression is true."""
-    deadline = time.monotonic() + timeout_s
-    while not page.evaluate(holds):
-        assert time.monotonic() < deadline, f"expected within {timeout_s} s: {holds}"
-        time.sleep(0.1)
+    """Wait until the expression is true, with the patience that software rendering needs."""
+    web_kit.until(page, holds, timeout_s)
 
 
 def open_body(page: Any, url: str, shown: dict[str, Any], before: str = "", **options: Any) -> None:

@@ -18,12 +18,13 @@ from security.log import ciphertext_hash, record_entry
 from security.wire import Header, Lane
 from twin_engine.notary import Notarised, Notary
 from twin_engine.store import keys
+from twin_engine.store.commit import Commit, DeadLetter
 from twin_engine.store.connection import Client, connect
 from twin_engine.store.fsck import Finding
 from twin_engine.store.ledger import Line
 from twin_engine.store.raw import RawSink, answer_fields
 from twin_engine.store.server import RedisFiles
-from twin_engine.store.shard import Commit, DeadLetter, ShardStore
+from twin_engine.store.shard import ShardStore
 from twin_engine.store.vault import Vault
 from twin_engine.witnessing import Push, WitnessAddress
 

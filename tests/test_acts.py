@@ -198,17 +198,17 @@ def test_who_is_here_without_a_device_is_told_of_every_second(ward: Ward) -> Non
 
 
 def test_the_fold_hears_of_limits_releases_and_acknowledgements(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    from twin_engine import pipeline
+    from twin_engine import stories
     from twin_engine.messages import Acted, Recorded, Released
 
     heard = list[object]()
-    true_fold = pipeline.fold
+    true_fold = stories.fold
 
     def fold(twin, message, forecaster):  # type: ignore[no-untyped-def]
         heard.append(message)
         return true_fold(twin, message, forecaster)
 
-    monkeypatch.setattr(pipeline, "fold", fold)
+    monkeypatch.setattr(stories, "fold", fold)
     ward.engine()
     act(ward, "limits", signal="hr_bpm", high=130)
     act(ward, "ack", alarm="all")

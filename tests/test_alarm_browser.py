@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.alarm_feed import WHO, AlarmingFeed
-from tests.alarm_page import BAR, GSR, PANEL, SOUND, bedside, no_violations, room, says, serving
-from tests.test_room_browser import until, wait_for
+from tests.alarm_page import BAR, GSR, PANEL, SOUND, bedside, room, says
+from tests.web_kit import serving, until, violations, wait_for, wait_until
 from twin_engine.registry import Limits
 from web.settings import WebSettings
 
@@ -28,7 +28,8 @@ FLASHES = "(s, e) => getComputedStyle(document.querySelector(s)).animationDurati
 
 @pytest.fixture(scope="module")
 def feed() -> Iterator[AlarmingFeed]:
-    with serving(SETTINGS) as feed:
+    feed = AlarmingFeed()
+    with serving(feed, SETTINGS):
         yield feed
 
 
@@ -58,10 +59,7 @@ class Cold:
         )
 
     def wait_until(self, expression: str, timeout_s: float = 30) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not self.look(expression):
-            assert time.monotonic() < deadline, f"expected within {timeout_s} s: {expression}"
-            time.sleep(0.1)
+        wait_until(lambda: self.look(expression), timeout_s=timeout_s, what=expression)
 
 
 def test_before_a_touch_the_sound_is_blocked_and_says_so_and_a_click_arms_it(context: Any, feed: AlarmingFeed) -> None:
@@ -83,7 +81,7 @@ def test_before_a_touch_the_sound_is_blocked_and_says_so_and_a_click_arms_it(con
 
 def test_without_an_alarm_the_bar_says_so(page: Any) -> None:
     says(page, BAR, "No alarm", "Sound armed")
-    no_violations(page, BAR)
+    assert violations(page, BAR) == []
 
 
 def test_a_limit_alarm_of_high_priority_is_told_in_stars_words_and_on_its_tile(page: Any, feed: AlarmingFeed) -> None:
@@ -93,8 +91,8 @@ def test_a_limit_alarm_of_high_priority_is_told_in_stars_words_and_on_its_tile(p
     says(page, GSR, "*** ALARM: above 20 µS")
     assert page.evaluate(FLASHES, ".eb-bar .eb-lamp") == "0.5s", "2 Hz, of 1.4 to 2.8"
     assert page.evaluate(FLASHES, GSR) == "0.5s"
-    no_violations(page, f"{BAR}")
-    no_violations(page, GSR)
+    assert violations(page, f"{BAR}") == []
+    assert violations(page, GSR) == []
 
 
 def test_medium_flashes_slower_low_stands_still_and_technical_is_a_word(page: Any, feed: AlarmingFeed) -> None:
@@ -133,7 +131,7 @@ def test_key_a_opens_the_panel_and_each_alarm_is_acknowledged_by_keyboard(page: 
     page.keyboard.press("a")
     wait_for(page, PANEL)
     says(page, PANEL, "No. 4711", "born 1968", "Skin conductance low", "EMG cheek: sensor silent", "Acknowledge all")
-    no_violations(page, PANEL)
+    assert violations(page, PANEL) == []
     page.keyboard.press("Tab")  # Close
     page.keyboard.press("Tab")  # the first alarm's own button
     page.keyboard.press("Enter")
@@ -148,7 +146,7 @@ def test_acknowledge_all_makes_it_quiet_and_the_bar_says_by_whom(page: Any, feed
     assert feed.acts[-1] == ("ack", {"alarm": next(n for n in feed.raised if n.startswith("limit-low"))}), "as shown"
     says(page, BAR, "acknowledged", WHO, "Quiet: all acknowledged")
     says(page, ".eb-alarm-log", "raised", "acknowledged", WHO)
-    no_violations(page, BAR)
+    assert violations(page, BAR) == []
 
 
 def test_the_log_can_be_narrowed_to_one_kind_and_searched(page: Any) -> None:
@@ -185,7 +183,7 @@ def test_the_sound_is_paused_with_a_countdown_and_resumed(page: Any, feed: Alarm
     first = page.inner_text(".eb-left")
     until(page, f"document.querySelector('.eb-left').innerText < {first!r}", 5)
     assert feed.acts[-1] == ("pause", {"seconds": 120})
-    no_violations(page, BAR)
+    assert violations(page, BAR) == []
     page.click(".eb-pause")
     wait_for(page, f'{SOUND}[data-sound="sounding"]')
     assert feed.acts[-1] == ("resume", {})

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.body_kit import until
 from tests.fake_feed import FakeFeed
-from web.app import create_app, serve
+from tests.web_kit import serving, until
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
@@ -24,12 +22,8 @@ SHOTS = os.environ.get("EVERBEAT_SHOTS", "")  # a folder, to look at what the te
 @pytest.fixture(scope="module")
 def feed() -> Iterator[FakeFeed]:
     feed = FakeFeed(decay_s=20)
-    app, _ = create_app(feed, SETTINGS)
-    server = serve(app, SETTINGS)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield feed
-    server.shutdown()
-    app.server.extensions["relay"].stop()
+    with serving(feed, SETTINGS):
+        yield feed
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +60,7 @@ def test_a_picked_region_opens_its_card_and_marks_its_tile_and_trace(page: Any, 
     href = page.get_attribute(f"{card} a", "href")
     assert href == f"/patient/{feed.card.id}/replay?channel=emg_activity_mV.zyg"
     spark = "(c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v > 0)"
-    until(page, f"({spark})(document.querySelector('.eb-spark'))")
+    until(page, f"({spark})(document.querySelector('.eb-spark'))", 30)
     shot(page, "room-picked-1600")
     for width, height in ((1280, 720), (820, 1180)):
         page.set_viewport_size({"width": width, "height": height})
@@ -97,6 +91,6 @@ def test_an_organ_that_nothing_measures_says_that_it_is_illustrative(page: Any) 
 def test_the_body_speaks_the_language_of_the_page(page: Any, feed: FakeFeed) -> None:
     page.goto(f"{URL}/language/de?next=/patient/{feed.card.id}")
     page.wait_for_selector(".eb-list [data-region=heart]", timeout=60_000)
-    until(page, "document.querySelector('[data-region=heart]').innerText.includes('illustrativ')")
+    until(page, "document.querySelector('[data-region=heart]').innerText.includes('illustrativ')", 30)
     assert "Herz" in page.inner_text(".eb-list [data-region=heart]")
     assert page.get_attribute(".eb-list", "aria-label") == "Wählbare Regionen und Organe"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.body_kit import until
 from tests.fake_feed import FakeFeed
-from web.app import create_app, serve
+from tests.web_kit import serving, until
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
@@ -42,12 +40,8 @@ COUNT_SOCKETS = """(() => {
 @pytest.fixture(scope="module")
 def feed() -> Iterator[FakeFeed]:
     feed = FakeFeed()
-    app, _ = create_app(feed, SETTINGS)
-    server = serve(app, SETTINGS)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield feed
-    server.shutdown()
-    app.server.extensions["relay"].stop()
+    with serving(feed, SETTINGS):
+        yield feed
 
 
 @pytest.mark.timeout(600)

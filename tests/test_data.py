@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,11 +13,11 @@ import pytest
 from werkzeug.test import Client
 
 from tests.past_feed import PastFeed, eventful, truth
+from tests.web_kit import app_over
 from twin_engine.messages import FrameKind, Packed, Provenance, read_wire
 from twin_engine.store.errors import StoreDown
 from twin_engine.store.history import joined
 from twin_engine.store.thin import HOLE
-from web.app import create_app
 from web.asked import MAX_WHOLE_S
 from web.channels import tolerance_of
 from web.compare import score
@@ -36,13 +35,8 @@ def feed() -> PastFeed:
 
 @pytest.fixture(scope="module")
 def client(feed: PastFeed) -> Iterator[Client]:
-    app, _ = create_app(feed, SETTINGS)
-    relay = app.server.extensions["relay"]
-    relay.start()
-    while not relay.ready:
-        time.sleep(0.02)
-    yield app.server.test_client()
-    relay.stop()
+    with app_over(feed, SETTINGS) as app:
+        yield app.server.test_client()
 
 
 def get(client: Client, name: str, t0: float | str, t1: float | str, patient: str = "p-7f3a", **facts: Any) -> Any:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.alarm_feed import AlarmingFeed
-from tests.alarm_page import BAR, GSR, bedside, no_violations, room, says, serving
-from tests.test_room_browser import until, wait_for
+from tests.alarm_page import BAR, GSR, bedside, room, says
+from tests.web_kit import serving, until, violations, wait_for
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
@@ -25,19 +25,14 @@ URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 
 @pytest.fixture(scope="module")
 def feed() -> Iterator[AlarmingFeed]:
-    with serving(SETTINGS) as feed:
+    feed = AlarmingFeed()
+    with serving(feed, SETTINGS):
         yield feed
 
 
 @pytest.fixture(scope="module")
-def context(browser: Any, feed: AlarmingFeed) -> Iterator[Any]:
-    with bedside(browser) as context:
-        yield context
-
-
-@pytest.fixture(scope="module")
-def page(context: Any) -> Iterator[Any]:
-    with room(context, URL) as page:
+def page(browser: Any, feed: AlarmingFeed) -> Iterator[Any]:
+    with bedside(browser) as context, room(context, URL) as page:
         yield page
 
 
@@ -49,7 +44,7 @@ def test_limits_stand_on_the_tile_and_are_changed_by_keyboard(page: Any, feed: A
     wait_for(page, "dialog.eb-limits[open]")
     says(page, "dialog.eb-limits", "Alarm limits: Skin conductance", "KESTREL-17", "set for this patient")
     says(page, "dialog.eb-limits", "*** High priority when above 20 for 3 s", "below 1 or above 12", "Only measured")
-    no_violations(page, "dialog.eb-limits")
+    assert violations(page, "dialog.eb-limits") == []
     page.focus("dialog input[name=high]")
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.type("25")
@@ -85,7 +80,7 @@ def test_all_devices_silent_is_told_apart_from_a_silent_engine(page: Any, feed: 
     wait_for(page, '#downtime[data-failed="devices"]')
     says(page, "#downtime", "No device of this patient is heard", "Look at the patient", "Check the device")
     assert page.get_attribute("#session-bar", "data-connected") == "true"
-    no_violations(page, "#downtime")
+    assert violations(page, "#downtime") == []
     feed.deaf = False
     wait_for(page, "#downtime[hidden]")
 
@@ -109,7 +104,7 @@ def test_a_silent_engine_is_told_with_cause_time_and_steps_and_the_last_values_s
     assert float(page.inner_text(f"{GSR} .eb-numeral")) > 0
     assert page.inner_text(f"{GSR} .eb-badge") == "NOT CURRENT"
     says(page, BAR, "***", "High priority", "Technical", "Twin engine silent since", "Sounding")
-    no_violations(page, "#downtime")
+    assert violations(page, "#downtime") == []
     page.click("#downtime button")
     wait_for(page, '#downtime[data-small="true"]')
     page.click(f"{BAR} .eb-ack")
@@ -129,19 +124,19 @@ def test_a_store_that_is_down_is_named_as_the_cause(page: Any, feed: AlarmingFee
     wait_for(page, "#downtime[hidden]", 20)
 
 
-def test_a_network_that_is_gone_is_told_and_the_kept_sheet_still_opens(page: Any, context: Any) -> None:
+def test_a_network_that_is_gone_is_told_and_the_kept_sheet_still_opens(page: Any) -> None:
     until(page, "navigator.serviceWorker.getRegistration('/downtime').then((r) => Boolean(r?.active))", 15)
-    context.set_offline(True)
+    page.context.set_offline(True)
     page.evaluate("window.everbeat.socket.io.engine.close()")
     wait_for(page, '#downtime[data-failed="network"]', 15)
     says(page, "#downtime", "No connection to the server", "Look at the patient")
     page.click(".eb-pause")
     says(page, ".eb-bar-refusal", "nothing was sent")
-    sheet = context.new_page()
+    sheet = page.context.new_page()
     sheet.goto(f"{URL}/downtime")
     text = sheet.inner_text("main")
     sheet.close()
-    context.set_offline(False)
+    page.context.set_offline(False)
     assert "When the twin is down" in text and "IT, ext. 4242" in text
     wait_for(page, "#downtime[hidden]", 20)
 
@@ -172,5 +167,5 @@ def test_bar_panel_and_downtime_fit_every_size_and_speak_german(page: Any, feed:
         assert page.evaluate("document.documentElement.scrollWidth") <= width, width
         assert page.evaluate(BUTTONS_OUTSIDE) == 0, width
     page.goto(f"{URL}/language/en?next=/downtime")
-    no_violations(page, "main")
+    assert violations(page, "main") == []
     assert page.trouble == []

@@ -18,11 +18,11 @@ from twin_engine.messages import Provenance, decode_wire
 from twin_engine.model import Generator
 from twin_engine.registry import PatientCard
 from twin_engine.store import keys
+from twin_engine.store.commit import Commit
 from twin_engine.store.connection import connect
 from twin_engine.store.errors import NotOwner
 from twin_engine.store.reader import RedisFeed
 from twin_engine.store.server import RedisFiles
-from twin_engine.store.shard import Commit
 from twin_engine.store.vault import Vault
 
 pytestmark = pytest.mark.redis
@@ -200,16 +200,16 @@ def test_an_owner_whose_token_is_old_writes_nothing(ward: Ward) -> None:
 
 
 def test_a_record_that_trips_the_fold_stops_neither_the_shard_nor_the_clock(ward: Ward, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    from twin_engine import pipeline
+    from twin_engine import stories
 
-    true_fold = pipeline.fold
+    true_fold = stories.fold
 
     def fold(twin, message, forecaster):  # type: ignore[no-untyped-def]
         if getattr(message, "frame_ms", 0) and message.channels[0].values[0] == 6.66:
             raise MemoryError("as a hostile frame might")
         return true_fold(twin, message, forecaster)
 
-    monkeypatch.setattr(pipeline, "fold", fold)
+    monkeypatch.setattr(stories, "fold", fold)
     stop = ward.engine()
     ward.connect_device()
     ward.send(ward.frame(8, value=6.66), ward.frame(8))
@@ -220,16 +220,16 @@ def test_a_record_that_trips_the_fold_stops_neither_the_shard_nor_the_clock(ward
 
 
 def test_what_cannot_be_written_for_one_patient_is_told_left_out_and_stops_nobody(ward: Ward, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    from twin_engine import pipeline
+    from twin_engine import stories
 
-    true_wires = pipeline.encode_wires
+    true_wires = stories.encode_wires
 
     def wires(kind, clock_s, samples):  # type: ignore[no-untyped-def]
         if any(6.66 in s.values for s in samples):
             raise ArithmeticError("as a hostile frame might")
         return true_wires(kind, clock_s, samples)
 
-    monkeypatch.setattr(pipeline, "encode_wires", wires)
+    monkeypatch.setattr(stories, "encode_wires", wires)
     ward.engine()
     ward.connect_device()
     ward.patients.admit(PatientCard("p-2", "X", 0, "B"), wall_clock_ms())

@@ -15,10 +15,11 @@ from security.keys import MasterKey
 from twin_engine.messages import REVISED, FrameKind, Packed, Provenance, Samples, encode_wire, read_wire
 from twin_engine.store import history, keys
 from twin_engine.store.archive import Archive
+from twin_engine.store.commit import Commit, TwinWrite
 from twin_engine.store.connection import connect
 from twin_engine.store.feed import Entry
 from twin_engine.store.reader import RedisFeed
-from twin_engine.store.shard import Commit, ShardStore, TwinWrite
+from twin_engine.store.shard import ShardStore
 from twin_engine.store.thin import HOLE, thin
 from twin_engine.store.vault import Vault
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,13 +9,13 @@ import pytest
 
 from tests.fake_ward import FakeWard
 from tests.socket_viewer import Viewer
+from tests.web_kit import serving, wait_until
 from twin_engine import registry
 from twin_engine.alarms import PAUSE_S
 from twin_engine.facts import fact
 from twin_engine.records import Act, ActRefused, carry_out
 from twin_engine.registry import PatientCard
 from web.acts import RATE, Acts, confirms
-from web.app import create_app, serve
 from web.fields import KINDS, Wrong, check
 from web.pages import pending
 from web.relay import Relay
@@ -37,16 +35,9 @@ def feed() -> FakeWard:
 
 @pytest.fixture(scope="module")
 def relay(feed: FakeWard) -> Iterator[Relay]:
-    app, _ = create_app(feed, SETTINGS)
-    server = serve(app, SETTINGS)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    relay: Relay = app.server.extensions["relay"]
-    deadline = time.monotonic() + 5
-    while len(relay.cards()) < 4 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    yield relay
-    server.shutdown()
-    relay.stop()
+    with serving(feed, SETTINGS) as relay:
+        wait_until(lambda: len(relay.cards()) == 4)
+        yield relay
 
 
 @pytest.fixture
@@ -214,9 +205,7 @@ def test_only_the_end_of_this_patients_number_confirms(relay: Relay) -> None:
 def test_a_patient_who_has_left_is_beyond_reach(acts: Acts, relay: Relay, feed: FakeWard) -> None:
     assert acts.send("p-0003", "discharge", {"confirm": feed.clinic.cards["p-0003"].number[-4:]}) == {}
     relay.look_again()
-    deadline = time.monotonic() + 5
-    while relay.card("p-0003").present and time.monotonic() < deadline:  # type: ignore[union-attr]
-        time.sleep(0.02)
+    wait_until(lambda: not relay.card("p-0003").present)  # type: ignore[union-attr]
     with pytest.raises(Wrong, match=r"patients\.act\.left"):
         acts.send("p-0003", "transfer", {"bed": "Bed 50"})
 

@@ -12,6 +12,7 @@ import pytest
 
 from everbeat.patients import card_of
 from tests.demo_kit import PROJECT, Demo, running_demo
+from tests.web_kit import wait_until, watch
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
@@ -32,18 +33,7 @@ def demo() -> Iterator[Demo]:
 @pytest.fixture(scope="module")
 def page(demo: Demo, browser: Any) -> Iterator[Any]:
     made = browser.new_page(viewport={"width": 1600, "height": 900})
-    made.errors = []
-    made.on("console", lambda m: made.errors.append(m.text) if m.type == "error" else None)
-    made.on("pageerror", lambda e: made.errors.append(str(e)))
-    made.strangers = []
-    made.on(
-        "request",
-        lambda r: (
-            made.strangers.append(r.url)
-            if demo.url[:-1] not in r.url.replace("ws:", "http:") and not r.url.startswith(("data:", "blob:"))
-            else None
-        ),
-    )
+    watch(made, demo.url)
     made.goto(demo.url + ROOM)
     yield made
     made.close()
@@ -63,13 +53,10 @@ def wait_for_provenance(page: Any, channel: str, provenance: str, timeout_s: flo
 
 def wait_for_text(page: Any, selector: str, pattern: str, there: bool = True, timeout_s: float = 40) -> str:
     """Until an element's text does (or does not) match; by polling, for the page's policy forbids eval."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        said = str(page.locator(selector).inner_text())
-        if bool(re.search(pattern, said, re.IGNORECASE)) == there:
-            return said
-        time.sleep(0.2)
-    raise AssertionError(f"{selector} says {said!r}, expected {'' if there else 'no '}{pattern!r}")
+    matches = re.compile(pattern, re.IGNORECASE).search
+    what = f"{'' if there else 'no '}{pattern!r} in {selector}"
+    said = wait_until(page.locator(selector).inner_text, lambda text: bool(matches(text)) == there, timeout_s, what)
+    return str(said)
 
 
 def test_the_body_stands_there_and_measured_data_arrives(page: Any, demo: Demo) -> None:
@@ -125,8 +112,7 @@ def test_no_page_asks_anybody_else_for_anything_or_logs_an_error_of_its_own(page
         page.goto(demo.url + path)
         page.wait_for_selector(ready, timeout=60_000)
         time.sleep(2)
-    assert page.strangers == []
-    assert page.errors == []
+    assert page.trouble == []
 
 
 @pytest.mark.parametrize("victim", ["web", "engine"])

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from dash import Dash
-from werkzeug.test import Client
 
 from tests.fake_ward import FakeWard
+from tests.web_kit import app_over
 from twin_engine.registry import Limits
 from web.acts import Acts
-from web.app import create_app
 from web.pages import patient_forms as forms
 from web.pages.patient_tables import devices, devices_table, patients_table
 from web.pages.patients import _tables, layout, marks, send, typed_in
@@ -35,19 +33,8 @@ def feed() -> FakeWard:
 
 @pytest.fixture(scope="module")
 def app(feed: FakeWard) -> Iterator[Dash]:
-    app, _ = create_app(feed, SETTINGS)
-    relay = app.server.extensions["relay"]
-    relay.start()
-    deadline = time.monotonic() + 5
-    while len(relay.cards()) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    yield app
-    relay.stop()
-
-
-@pytest.fixture
-def client(app: Dash) -> Client:
-    return app.server.test_client()
+    with app_over(feed, SETTINGS) as app:
+        yield app
 
 
 def text(component: Any) -> str:
@@ -141,7 +128,8 @@ def test_those_who_left_stand_below_those_who_are_here(feed: FakeWard) -> None:
     assert drawn.index(here.number) < drawn.index(gone.number) and "Admit again" in drawn
 
 
-def test_the_page_answers_and_a_wrong_address_is_told_in_the_visitors_language(client: Client) -> None:
+def test_the_page_answers_and_a_wrong_address_is_told_in_the_visitors_language(app: Dash) -> None:
+    client = app.server.test_client()
     assert client.get("/patients", base_url=BASE).status_code == 200
     answer = client.get("/patients/nowhere", base_url=BASE, headers={"Accept-Language": "de"})
     assert answer.status_code == 404 and "Hier ist keine Seite" in answer.get_data(as_text=True)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from twin_engine.records import Act, ActRefused, carry_out, limits_by_signal
+from twin_engine.limits import limits_by_signal
+from twin_engine.records import Act, ActRefused, carry_out
 from twin_engine.registry import DEFAULT_LIMITS, Assignments, Limits, PatientCard
 
 NOW = 1_800_000_000_000

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import websocket
-from werkzeug.serving import BaseWSGIServer
 
 from tests.fake_feed import FakeFeed
 from tests.fake_ward import FakeWard
 from tests.socket_viewer import Viewer
+from tests.web_kit import serving, wait_until
 from twin_engine.messages import REVISED, FrameKind, Provenance, Samples, decode_wire, encode_wire
 from twin_engine.store.feed import Entry
-from web.app import create_app, serve
 from web.history import History
 from web.relay import Relay
 from web.settings import WebSettings
@@ -27,12 +26,13 @@ HOST = "127.0.1.72"
 PORTS = iter(range(8501, 8600))
 
 
-class Web:
+class Web(NamedTuple):
     """A running web process on a fake feed."""
 
-    def __init__(self, feed: FakeFeed, server: BaseWSGIServer, relay: Relay, sent: list[tuple[Entry, int]]) -> None:
-        self.feed, self.server, self.relay, self.sent = feed, server, relay, sent
-        self.url = f"http://{HOST}:{server.port}"
+    feed: FakeFeed
+    relay: Relay
+    sent: list[tuple[Entry, int]]
+    url: str
 
 
 @contextmanager
@@ -40,23 +40,9 @@ def running(feed: FakeFeed | None = None, **changes: Any) -> Iterator[Web]:
     feed = feed or FakeFeed()
     settings = WebSettings(host=HOST, port=next(PORTS), **{"block_ms": 100, "silent_after_s": 1.5, **changes})
     sent = list[tuple[Entry, int]]()
-    app, _ = create_app(feed, settings, on_sent=lambda entry, now_ms: sent.append((entry, now_ms)))
-    server = serve(app, settings)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    relay = app.server.extensions["relay"]
-    wait_until(lambda: relay.ready)
-    try:
-        yield Web(feed, server, relay, sent)
-    finally:
-        server.shutdown()
-        relay.stop()
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "expected this to hold by now, it does not"
-        time.sleep(0.02)
+    with serving(feed, settings, lambda entry, now_ms: sent.append((entry, now_ms))) as relay:
+        wait_until(lambda: relay.ready)
+        yield Web(feed, relay, sent, f"http://{HOST}:{settings.port}")
 
 
 # ---------------------------------------------------------------------------------------------------- viewers

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from everbeat.patients import card_of
 from tests.conftest import shared_path
 from tests.demo_kit import running_demo
 from tests.past_feed import PastFeed, eventful
-from web.app import create_app, serve
+from tests.web_kit import serving, violations, wait_until, watch
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
@@ -30,38 +29,20 @@ URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 EMG, GSR = "emg_activity_mV.zyg", "gsr_uS"
 
 
-def served(feed: PastFeed, settings: WebSettings) -> Iterator[PastFeed]:
-    app, _ = create_app(feed, settings)
-    server = serve(app, settings)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield feed
-    server.shutdown()
-    app.server.extensions["relay"].stop()
-
-
 @pytest.fixture(scope="module")
 def feed() -> Iterator[PastFeed]:
-    yield from served(eventful(), SETTINGS)
+    feed = eventful()
+    with serving(feed, SETTINGS):
+        yield feed
 
 
 @pytest.fixture(scope="module")
-def trouble() -> list[str]:
-    return []
-
-
-@pytest.fixture(scope="module")
-def page(feed: PastFeed, browser: Any, trouble: list[str]) -> Iterator[Any]:
+def page(feed: PastFeed, browser: Any) -> Iterator[Any]:
     made = browser.new_page(viewport={"width": 1600, "height": 900})
-    made.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-    made.on("console", lambda m: trouble.append(f"console: {m.text}") if m.type == "error" else None)
-    made.on("request", lambda r: trouble.append(f"external: {r.url}") if foreign(r.url) else None)
+    watch(made, URL)
     open_at(made, feed, 310, 120, EMG)
     yield made
     made.close()
-
-
-def foreign(url: str) -> bool:
-    return not url.startswith((URL, URL.replace("http", "ws"), "data:", "blob:"))
 
 
 def open_at(page: Any, feed: PastFeed, at: float, span: float, channel: str) -> None:
@@ -71,11 +52,7 @@ def open_at(page: Any, feed: PastFeed, at: float, span: float, channel: str) -> 
 
 
 def until(ask: Any, holds: Any = bool, timeout_s: float = 20) -> Any:
-    end = time.monotonic() + timeout_s
-    while not holds(found := ask()):
-        assert time.monotonic() < end, f"not within {timeout_s} s: last {found!r}"
-        time.sleep(0.1)
-    return found
+    return wait_until(ask, holds, timeout_s)
 
 
 def moment(page: Any) -> float:
@@ -197,12 +174,6 @@ def test_scrubbing_shows_another_moment_within_a_second(page: Any) -> None:
     until(lambda: page.get_attribute(f'[data-then="{EMG}"]', "data-at"), lambda t: t and abs(float(t) - want) < 0.2, 3)
 
 
-def axe_violations(page: Any) -> list[str]:
-    from axe_playwright_python.sync_playwright import Axe
-
-    return [f"{v['id']}: {v['nodes'][0]['html'][:160]}" for v in Axe().run(page).response["violations"]]
-
-
 def test_it_is_accessible_in_german_and_all_words_are_german(browser: Any, feed: PastFeed) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 720}, locale="de-DE", bypass_csp=True)
     page = context.new_page()
@@ -211,7 +182,7 @@ def test_it_is_accessible_in_german_and_all_words_are_german(browser: Any, feed:
     for words in ("DAMALS UND SPÄTER", "Hautleitwert", "SYNTHETISCH", "Zurück zu Live", "Wie damals gezeigt"):
         assert words in said, said
     assert "replay." not in said
-    assert axe_violations(page) == []
+    assert violations(page) == []
     context.close()
 
 
@@ -254,13 +225,13 @@ def test_the_report_prints_to_pdf(browser: Any, page: Any, feed: PastFeed) -> No
     assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") >= 1
 
 
-def test_nothing_went_wrong_and_nobody_else_was_asked(trouble: list[str]) -> None:
-    assert trouble == []
+def test_nothing_went_wrong_and_nobody_else_was_asked(page: Any) -> None:
+    assert page.trouble == []
 
 
 def test_a_patient_of_whom_nothing_is_stored_gets_a_sentence_not_an_empty_chart(browser: Any) -> None:
     settings = WebSettings(host="127.0.1.78", port=8678, block_ms=100)
-    for _ in served(PastFeed(0, [], []), settings):
+    with serving(PastFeed(0, [], []), settings):
         page = browser.new_page(viewport={"width": 1280, "height": 720})
         page.goto(f"http://{settings.host}:{settings.port}/patient/p-7f3a/replay")
         page.wait_for_selector(".eb-nothing", timeout=30_000)

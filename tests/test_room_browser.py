@@ -5,7 +5,6 @@ One page lives through the whole file, in the order of the tests, as a shift at 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 
 from tests.alarm_feed import AlarmingFeed
 from tests.fake_feed import FakeFeed
-from web.app import create_app, serve
+from tests.web_kit import serving, until, wait_for, watch
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
@@ -56,51 +55,23 @@ class JudgedFeed(AlarmingFeed):
 @pytest.fixture(scope="module")
 def feed() -> Iterator[JudgedFeed]:
     feed = JudgedFeed()
-    app, _ = create_app(feed, SETTINGS)
-    server = serve(app, SETTINGS)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield feed
-    server.shutdown()
-    app.server.extensions["relay"].stop()
+    with serving(feed, SETTINGS):
+        yield feed
 
 
 @pytest.fixture(scope="module")
-def trouble() -> list[str]:
-    """Everything that went wrong in the page, in words."""
-    return []
-
-
-@pytest.fixture(scope="module")
-def page(feed: FakeFeed, trouble: list[str], browser: Any) -> Iterator[Any]:
+def page(feed: FakeFeed, browser: Any) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 1600, "height": 900})
     page.add_init_script(WATCH_POLICY)
-    page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-    page.on("console", lambda m: trouble.append(f"console: {m.text}") if m.type == "error" else None)
-    page.on("request", lambda r: trouble.append(f"external: {r.url}") if foreign(r.url) else None)
+    watch(page, URL)
     page.goto(f"{URL}/patient/p-7f3a")
     page.wait_for_selector(f'{EMG}[data-provenance="measured"]', timeout=60_000)
     yield page
     page.close()
 
 
-def foreign(url: str) -> bool:
-    return not url.startswith((URL, URL.replace("http", "ws"), "data:", "blob:"))
-
-
 def attribute(page: Any, selector: str, name: str) -> str:
     return str(page.get_attribute(selector, name))
-
-
-def wait_for(page: Any, selector: str, timeout_s: float = 20) -> None:
-    page.wait_for_selector(selector, timeout=timeout_s * 1000, state="attached")
-
-
-def until(page: Any, holds: str, timeout_s: float = 10) -> None:
-    """Wait until the expression is true. Playwright's own wait evaluates strings in the page: the policy forbids it."""
-    deadline = time.monotonic() + timeout_s
-    while not page.evaluate(holds):
-        assert time.monotonic() < deadline, f"expected within {timeout_s} s: {holds}"
-        time.sleep(0.1)
 
 
 def test_the_banner_says_whose_patient_it_is_and_what_this_display_is_not(page: Any) -> None:
@@ -256,5 +227,5 @@ def test_when_the_engine_is_back_the_page_goes_on_and_marks_the_hole(page: Any, 
     assert steps > 1.0
 
 
-def test_through_all_of_this_no_error_no_violation_and_nothing_fetched_from_elsewhere(trouble: list[str]) -> None:
-    assert trouble == []
+def test_through_all_of_this_no_error_no_violation_and_nothing_fetched_from_elsewhere(page: Any) -> None:
+    assert page.trouble == []

@@ -11,6 +11,7 @@ from device.ingest import HubEvent
 from security.keys import MasterKey
 from twin_engine.registry import PatientCard, bed_order
 from twin_engine.store import keys
+from twin_engine.store.commit import Commit, TwinWrite
 from twin_engine.store.connection import connect
 from twin_engine.store.errors import StoreDown
 from twin_engine.store.feed import Entry
@@ -18,7 +19,7 @@ from twin_engine.store.ledger import Line
 from twin_engine.store.patients import read_cards
 from twin_engine.store.raw import RawSink
 from twin_engine.store.server import RedisFiles, prepare, start
-from twin_engine.store.shard import Commit, ShardStore, TwinWrite
+from twin_engine.store.shard import ShardStore
 from twin_engine.store.vault import Vault
 
 pytestmark = pytest.mark.redis
@@ -95,7 +96,7 @@ def test_shards_are_stable_and_spread() -> None:
 
 def test_an_entry_of_one_patient_does_not_open_with_another_ones_key(redis_server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     from security.errors import Rejected
-    from twin_engine.store.shard import read_entry
+    from twin_engine.store.commit import read_entry
 
     files, _ = redis_server
     master = MasterKey.load_or_create(tmp_path / "master.key")

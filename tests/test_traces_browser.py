@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import struct
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +16,13 @@ from typing import Any
 import pytest
 
 from tests.fake_feed import CARD, FakeFeed
-from web.app import create_app, serve
+from tests.web_kit import serving, until, watch
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
 
 SETTINGS = WebSettings(host="127.0.1.74", port=8641, block_ms=100, silent_after_s=2.0)
-URL = f"http://{SETTINGS.host}:{SETTINGS.port}/patient/{CARD.id}"
+URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 EMG, RAW, GSR = "emg_activity_mV.zyg", "emg_raw_mV.zyg", "gsr_uS"
 STAGE = ".eb-wave-stage"
 PX_PER_S = 25 * 96 / 25.4
@@ -80,25 +79,15 @@ PICTURE = "document.querySelector('.eb-sweep').toDataURL()"
 @pytest.fixture(scope="module")
 def feed() -> Iterator[FakeFeed]:
     feed = FakeFeed(decay_s=90.0, past_s=60.0)
-    app, _ = create_app(feed, SETTINGS)
-    server = serve(app, SETTINGS)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield feed
-    server.shutdown()
-    app.server.extensions["relay"].stop()
+    with serving(feed, SETTINGS):
+        yield feed
 
 
 @pytest.fixture(scope="module")
-def trouble() -> list[str]:
-    return []
-
-
-@pytest.fixture(scope="module")
-def page(feed: FakeFeed, trouble: list[str], browser: Any) -> Iterator[Any]:
+def page(feed: FakeFeed, browser: Any) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 1600, "height": 900}, accept_downloads=True)
-    page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-    page.on("console", lambda m: trouble.append(f"console: {m.text}") if m.type == "error" else None)
-    page.goto(URL)
+    watch(page, URL)
+    page.goto(f"{URL}/patient/{CARD.id}")
     page.wait_for_selector('.eb-waves[data-moving="true"]', timeout=60_000)
     yield page
     page.close()
@@ -111,14 +100,6 @@ def running(page: Any) -> Iterator[None]:
     freeze(page, False)
     page.focus(STAGE)
     page.keyboard.press("Escape")
-
-
-def until(page: Any, holds: str, timeout_s: float = 20) -> None:
-    """Wait until the expression is true. Playwright's own wait evaluates strings in the page: the policy forbids it."""
-    deadline = time.monotonic() + timeout_s
-    while not page.evaluate(holds):
-        assert time.monotonic() < deadline, f"expected within {timeout_s} s: {holds}"
-        time.sleep(0.1)
 
 
 def freeze(page: Any, on: bool) -> float:
@@ -187,7 +168,7 @@ def test_a_frozen_picture_stands_and_says_so_while_the_numbers_go_on(page: Any) 
     assert page.inner_text(f'[data-row="{RAW}"] .eb-row-value') != number
     assert page.evaluate("window.everbeat.view.t") > at + 1.5
     assert freeze(page, False) != at
-    until(page, f"document.querySelector('.eb-frozen').textContent === '' && {PICTURE} !== ''")
+    until(page, f"document.querySelector('.eb-frozen').textContent === '' && {PICTURE} !== ''", 20)
 
 
 def test_a_synthesised_line_is_dashed_within_its_ribbons(page: Any, feed: FakeFeed) -> None:
@@ -287,8 +268,8 @@ def test_a_gain_is_kept_for_the_session_and_a_new_patient_has_her_own(page: Any)
     high = page.inner_text(f'[data-row="{EMG}"] .eb-tick-high').split()[-1]
     page.reload()
     page.wait_for_selector('.eb-waves[data-moving="true"]', timeout=60_000)
-    until(page, f"document.querySelector('[data-row=\"{EMG}\"] .eb-row-gain').value === '2'")
-    until(page, f"document.querySelector('[data-row=\"{EMG}\"] .eb-tick-high').textContent.endsWith('{high}')")
+    until(page, f"document.querySelector('[data-row=\"{EMG}\"] .eb-row-gain').value === '2'", 20)
+    until(page, f"document.querySelector('[data-row=\"{EMG}\"] .eb-tick-high').textContent.endsWith('{high}')", 20)
     assert page.evaluate("Object.keys(sessionStorage)") == [f"everbeat.gains.{CARD.id}"]
     page.select_option(f'[data-row="{EMG}"] .eb-row-gain', "auto")
 
@@ -330,5 +311,5 @@ def test_every_control_of_the_traces_is_at_least_24_px_and_has_a_name(page: Any)
         assert node.get_attribute("aria-label") or node.inner_text()
 
 
-def test_through_all_of_this_the_page_made_no_error(trouble: list[str]) -> None:
-    assert trouble == []
+def test_through_all_of_this_the_page_made_no_error(page: Any) -> None:
+    assert page.trouble == []

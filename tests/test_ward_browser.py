@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fake_ward import FakeWard
-from web.app import create_app, serve
+from tests.web_kit import serving, until, violations, watch
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
@@ -35,48 +34,19 @@ FRAMES = """() => new Promise((done) => {
 @pytest.fixture(scope="module")
 def feed() -> Iterator[FakeWard]:
     feed = FakeWard(100)
-    app, _ = create_app(feed, SETTINGS)
-    server = serve(app, SETTINGS)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield feed
-    server.shutdown()
-    app.server.extensions["relay"].stop()
+    with serving(feed, SETTINGS):
+        yield feed
 
 
 @pytest.fixture(scope="module")
-def trouble() -> list[str]:
-    return []
-
-
-@pytest.fixture(scope="module")
-def page(feed: FakeWard, trouble: list[str], browser: Any) -> Iterator[Any]:
+def page(feed: FakeWard, browser: Any) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1600, "height": 900}, bypass_csp=True)  # axe is injected
     page = context.new_page()
-    page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-    page.on("console", lambda m: trouble.append(f"console: {m.text}") if m.type == "error" else None)
-    page.on("request", lambda r: trouble.append(f"external: {r.url}") if foreign(r.url) else None)
+    watch(page, URL)
     page.goto(URL)
     page.wait_for_selector(".eb-wrow >> nth=99", state="attached", timeout=60_000)
     yield page
     context.close()
-
-
-def foreign(url: str) -> bool:
-    return not url.startswith((URL, URL.replace("http", "ws"), "data:", "blob:"))
-
-
-def until(page: Any, holds: str, timeout_s: float = 12) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not page.evaluate(holds):
-        assert time.monotonic() < deadline, f"expected within {timeout_s} s: {holds}"
-        time.sleep(0.1)
-
-
-def violations(page: Any) -> list[Any]:
-    """What axe finds, short."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    found = axe.Axe().run(page).response["violations"]
-    return [(v["id"], [n["html"][:160] for n in v["nodes"][:3]]) for v in found]
 
 
 def order(page: Any) -> list[str]:
@@ -335,6 +305,6 @@ def test_when_the_line_is_down_the_whole_board_says_so_and_every_row_what_was_la
     until(page, "document.querySelector('#ward').dataset.line === 'live'", 20)
 
 
-def test_through_all_of_this_no_error_and_nothing_fetched_from_elsewhere(trouble: list[str]) -> None:
+def test_through_all_of_this_no_error_and_nothing_fetched_from_elsewhere(page: Any) -> None:
     lost = ("ERR_INTERNET_DISCONNECTED", "WebSocket connection", "Failed to fetch")  # the line that was cut on purpose
-    assert [line for line in trouble if not any(word in line for word in lost)] == []
+    assert [line for line in page.trouble if not any(word in line for word in lost)] == []

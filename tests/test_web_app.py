@@ -6,7 +6,6 @@ import gzip
 import json
 import re
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +14,9 @@ from dash import Dash
 from werkzeug.test import Client
 
 from tests.fake_feed import FakeFeed
+from tests.web_kit import app_over
 from web import ui
-from web.app import create_app, serve
+from web.app import serve
 from web.pages.commands import BUTTONS, expectation, face
 from web.settings import BindRefused, WebSettings
 from web.words import words
@@ -40,14 +40,8 @@ def feed() -> FakeFeed:
 
 @pytest.fixture(scope="module")
 def app(feed: FakeFeed) -> Iterator[Dash]:
-    app, _ = create_app(feed, SETTINGS)
-    relay = app.server.extensions["relay"]
-    relay.start()
-    deadline = time.monotonic() + 5
-    while not relay.ready and time.monotonic() < deadline:
-        time.sleep(0.02)
-    yield app
-    relay.stop()
+    with app_over(feed, SETTINGS) as app:
+        yield app
 
 
 @pytest.fixture

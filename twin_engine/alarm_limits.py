@@ -81,7 +81,7 @@ def unwatch(desk: Desk, limits: Mapping[str, Limits]) -> None:
     for alarm in [a for a in desk.alarms.standing if a.kind in LIMIT_KINDS and a.over_us is None]:
         row = limits.get(alarm.signal)
         if row is None or not row.on or _bounds(alarm.kind, row) == (None, None):
-            forget(desk, alarm.kind, alarm.channel)
+            _note(desk, alarm.place, _NONE)
             desk.end(alarm, desk.now_us, "unwatched", latch=False)
     watched = {key: crossing for key, crossing in desk.alarms.crossings.items() if _watched(key, limits)}
     if len(watched) < len(desk.alarms.crossings):
@@ -93,10 +93,10 @@ def _watched(key: str, limits: Mapping[str, Limits]) -> bool:
     return row is not None and row.on
 
 
-def forget(desk: Desk, kind: str, channel: str) -> None:
-    """What was on its way to an alarm, or to its end, begins anew."""
-    where = place(kind, channel)
-    desk.change(crossings={key: c for key, c in desk.alarms.crossings.items() if key != where})
+def _note(desk: Desk, where: str, crossing: Crossing) -> None:
+    """What is on its way to an alarm of that place, or to its end; of what begins anew, nothing is kept."""
+    others = {key: c for key, c in desk.alarms.crossings.items() if key != where}
+    desk.change(crossings=others if crossing == _NONE else {**others, where: crossing})
 
 
 def _bounds(kind: str, limits: Limits) -> tuple[float | None, float | None]:
@@ -134,8 +134,7 @@ def _side(
             if _lasted(crossing.inside_us, time_us, CLEAR_S, state.period_us):
                 desk.end(standing, time_us, now=number(float(values[i])))
                 standing, crossing = None, _NONE
-    others = {key: c for key, c in desk.alarms.crossings.items() if key != where}
-    desk.change(crossings=others if crossing == _NONE else {**others, where: crossing})
+    _note(desk, where, crossing)
 
 
 def _beyond(kind: str, values: Floats, limit: float | None) -> np.ndarray:

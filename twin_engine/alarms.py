@@ -15,13 +15,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twin_engine.messages import Acted, Event
-from twin_engine.registry import DEFAULT_LIMITS, Limits
+from twin_engine.registry import DEFAULT_LIMITS, PAUSE_S, Limits
 from twin_engine.told import told
 
 HIGH, MEDIUM, LOW = 3, 2, 1
 LIMIT_KINDS = ("limit-high", "limit-low")
 MAX_ACKNOWLEDGED = 64  # ids in one act
-PAUSE_S = (1.0, 120.0)  # least and longest; IEC 60601-1-8 wants an end that nobody has to remember
 _SAME_PLACE = {"withheld": "silent", "distrusted": "silent"}  # one alarm for a channel without trusted readings
 
 
@@ -91,8 +90,7 @@ class Desk:
     """Changes alarms and writes down what people are told; lives for one message only."""
 
     def __init__(self, alarms: Alarms, now_us: int) -> None:
-        self.before, self.now_us = alarms, now_us
-        self.alarms = alarms
+        self.alarms, self.now_us = alarms, now_us
         self.events: list[Event] = []
 
     def standing(self, where: str) -> Alarm | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from twin_engine.records import Act, ActRefused, Turn, carry_out
 from twin_engine.registry import Assignments
-from twin_engine.store.shard import Commit, ShardStore
+from twin_engine.store.commit import Commit
+from twin_engine.store.shard import ShardStore
 
 
 class Book:
@@ -74,7 +75,8 @@ class Book:
         freed = device in work.routes and work.routes[device] is None  # in this very round: still this shard's
         holder = patient if freed else self.current(device) or self._store.claim(device, patient)
         if holder != patient:
-            raise ActRefused("device-taken", f"expected a free device, got {device}, which speaks for another patient")
+            text = f"expected a free device, got {device}, which speaks for another patient; nothing changed"
+            raise ActRefused("device-taken", text)
         work.routes[device] = patient
 
     def _note(self, device: str, history: Assignments, work: Commit) -> None:

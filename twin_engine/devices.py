@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from device.commands import DEFAULT_INTERVAL_S
 from device.signals import channel
 from twin_engine.channel_state import ChannelState
 from twin_engine.gaps import OPEN_AFTER
 from twin_engine.messages import ChannelReadings, CommandResult, Event, Readings
 from twin_engine.told import told
 
-DEFAULT_FRAME_INTERVAL_US = 2_000_000
+DEFAULT_FRAME_INTERVAL_US = round(DEFAULT_INTERVAL_S * 1e6)  # until a device's own is learnt
 FIRST_FRAME_S = 30.0  # after its assignment: time for a key, a session and a few frames of two seconds
 _RECENT = 5  # frames over which the beat and the delay are learnt
 HEALTHY_DELAY_MS = 500

@@ -1,8 +1,8 @@
 """What goes into the twin and what comes out of it: the fold's messages, its samples, and the browser's wire format.
 
-In: :class:`Readings`, :class:`Refused`, :class:`CommandResult`, :class:`Assigned` and :class:`Tick`. Out:
-:class:`Samples` (the record and the trace), :class:`Event` (a line in the story of this twin) and a status. All
-of them are values; nothing here does I/O, and nothing here imports torch, so that the web may read it.
+In: :data:`Message`, from readings over what people did to the tick of the clock. Out: :class:`Samples` (the record
+and the trace) and :class:`Event` (a line in the story of this twin). All of them are values; nothing here does I/O,
+and nothing here imports torch, so that the web may read it.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Event:
     """A line in the story of a twin, for the page and the record."""
 
     t_ms: int
-    kind: str  # gap-opened, gap-closed, withheld, refused, command, device, assigned
+    kind: str  # gap-opened, refused, ...: :data:`twin_engine.told.SENTENCES` has a row for each, ``event.<kind>``
     severity: str  # info, warning, alarm
     text: str
     channel: str = ""
@@ -166,7 +166,7 @@ class Output:
 
     samples: tuple[Samples, ...] = ()
     revisions: tuple[Samples, ...] = ()
-    events: tuple[Event, ...] = field(default=())
+    events: tuple[Event, ...] = ()
 
 
 # --------------------------------------------------------------------------------------------- to the browser

@@ -13,9 +13,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Set
-from dataclasses import dataclass, field, replace
-from itertools import zip_longest
-from typing import Any
 
 from device.frame import FrameError
 from security.envelope import parse_header
@@ -24,36 +21,35 @@ from security.identity import EngineIdentity, Trust
 from security.keys import MasterKey
 from security.replay import Fragmented
 from twin_engine import codec
+from twin_engine.alarms import Alarms
 from twin_engine.align import DeviceClock, readings_of, split_by_patient
 from twin_engine.book import Book
+from twin_engine.limits import limits_by_signal
 from twin_engine.messages import (
     Acted,
     Assigned,
     CommandResult,
-    Event,
-    FrameKind,
-    Message,
     Output,
     Recorded,
     Refused,
     Released,
     Tick,
-    encode_wires,
 )
 from twin_engine.pace import Pace
 from twin_engine.prove import Gate, Proven, is_live
 from twin_engine.recipients import Recipients
-from twin_engine.records import ACTED, Act, ActRefused, Turn, limits_by_signal
-from twin_engine.rehearse import rehearse
-from twin_engine.status import status
+from twin_engine.records import ACTED, Act, ActRefused, Turn
+from twin_engine.status import event_json
 from twin_engine.store.acts import RawAct
+from twin_engine.store.commit import Commit, DeadLetter, Order, TwinWrite
 from twin_engine.store.errors import NotOwner, StoreDown, StoreError
 from twin_engine.store.ledger import Line
 from twin_engine.store.raw import RawAnswer, RawEvent, RawRecord
-from twin_engine.store.shard import Commit, DeadLetter, Order, Read, ShardStore, TwinWrite
+from twin_engine.store.shard import READ_COUNT, Read, ShardStore
+from twin_engine.stories import Stories
 from twin_engine.synthesise import Forecaster
 from twin_engine.told import told
-from twin_engine.twin import TICKS_US, Twin, fold
+from twin_engine.twin import TICKS_US, Twin
 
 log = logging.getLogger(__name__)
 
@@ -63,18 +59,7 @@ STATUS_MS = 1000
 RENEW_MS = 1500
 TRIM_MS = 60_000
 ROUND_S = 1.0  # well below the lease, so that an engine with a long backlog keeps its shard and its viewers
-_FULL_READ = 500
 _MAX_KIND = 20  # characters of what somebody wanted that are told
-
-
-@dataclass(slots=True)
-class _Story:
-    """What one round made for one patient."""
-
-    samples: list[Output] = field(default_factory=list)
-    frame_ms: int = 0
-    changed: bool = False
-    unrehearsed: bool = False  # a live frame was folded, and its second half is still to come
 
 
 class Engine:
@@ -140,9 +125,7 @@ class Engine:
     def _new_twin(self, patient: str) -> Twin:
         """A twin that knows her limits and nothing else."""
         card = self._book.cards.get(patient)
-        if card is None:
-            return Twin(patient)
-        return fold(Twin(patient), Recorded(limits_by_signal(card), self._tick_us // 1000), self._forecaster)[0]
+        return Twin(patient) if card is None else Twin(patient, alarms=Alarms(limits=limits_by_signal(card)))
 
     # ------------------------------------------------------------------------------------------- one round
 
@@ -154,20 +137,20 @@ class Engine:
         records = self._store.read(self._cursor, self._acts, min(TICK_MS, max(1, next_ms - self._now_ms())))
         began_s = self._steady_s()
         work = Commit(self._cursor, self._tick_us)
-        stories: dict[str, _Story] = {}
+        stories = Stories(self._twins, self._forecaster)
         taken = self._take_in(records, began_s, work, stories)
         now_ms = self._clock_ms()
-        self._rehearse(stories)
+        stories.rehearse()
         everyone, haste = self._is_due("tick", TICK_MS), self._is_due("haste", HASTE_MS)
-        if (everyone or (haste and hasty)) and taken == len(records) < _FULL_READ:  # what waits is not silence
+        if (everyone or (haste and hasty)) and taken == len(records) < READ_COUNT:  # what waits is not silence
             self._tick(self._twins.keys() if everyone else hasty, now_ms, work, stories)
         self._commit(work, stories, now_ms, bool(records))
-        if records or stories:
+        if records or stories.patients:
             now_s = self._steady_s()
             if line := self._pace.note(now_s - began_s, now_s):
                 log.info("shard %s: %s", self._store.shard, line)
 
-    def _take_in(self, records: list[Read], began_s: float, work: Commit, stories: dict[str, _Story]) -> int:
+    def _take_in(self, records: list[Read], began_s: float, work: Commit, stories: Stories) -> int:
         """How many records this round took: what would take too long is read again, after a commit and a renewal."""
         for count, read in enumerate(records, 1):
             if read.is_act:
@@ -198,11 +181,10 @@ class Engine:
     def _now_ms(self) -> int:
         return int(self._steady_s() * 1000)
 
-    def _commit(self, work: Commit, stories: dict[str, _Story], now_ms: int, had_records: bool) -> None:
+    def _commit(self, work: Commit, stories: Stories, now_ms: int, had_records: bool) -> None:
         """Everything of this round in one transaction; nothing, where there is nothing to say."""
         beat = self._is_due("status", STATUS_MS)
-        made = any(story.changed for story in stories.values())
-        if not (had_records or made or beat or work.orders):
+        if not (had_records or stories.changed or beat or work.orders):
             return
         for device, sid in self._gate.take_outdated():
             work.orders.append(Order(device, "receipt", sid.hex(), {}))
@@ -211,45 +193,29 @@ class Engine:
         for session in touched:
             receipt = session.opener.make_receipt(session.seen.upto, session.seen.extra, now_ms)
             work.orders.append(Order(session.opener.device, "receipt", session.opener.sid.hex(), receipt))
-        patients = set(stories) | (self._told_of() if beat else set())
-        work.twins = [w for patient in sorted(patients) for w in self._written(patient, stories.get(patient), now_ms)]
+        patients = stories.patients | (self._told_of() if beat else set())
+        work.twins = [w for patient in sorted(patients) for w in self._written(patient, stories, now_ms)]
         work.counts = dict(self._counts)
         self._store.commit(work)
 
-    def _written(self, patient: str, story: _Story | None, now_ms: int) -> list[TwinWrite]:
+    def _written(self, patient: str, stories: Stories, now_ms: int) -> list[TwinWrite]:
         """What one patient's round comes to. A fault leaves out her samples and is told; the others go on."""
         try:
-            writes = self._write(patient, story, now_ms)
+            writes = stories.written(patient, now_ms, self._counts)
         except Exception:
             log.exception("what was made for %s can't be written: a fault; it is left out, the others go on", patient)
             self._count("faults", 1)
-            lines = [event for made in (story.samples if story else []) for event in made.events]
+            lines = stories.events(patient)
             if patient not in self._faulty:  # one that lasts is told once, and not every second
                 lines.append(told(now_ms, "fault", "alarm"))
             self._faulty.add(patient)
-            return [TwinWrite(patient, b"", b"", None, [_event_json(line) for line in lines], 0, None)]
+            return [TwinWrite(patient, b"", b"", None, [event_json(line) for line in lines], 0, None)]
         self._faulty.discard(patient)
         return writes
 
-    def _write(self, patient: str, story: _Story | None, now_ms: int) -> list[TwinWrite]:
-        """What goes to the browser and to rest for one patient: one entry, or more where the wire needs more."""
-        twin = self._twins[patient]
-        outputs = story.samples if story else []
-        samples = [s for made in outputs for s in made.samples]
-        revisions = [s for made in outputs for s in made.revisions]
-        events = [_event_json(e) for made in outputs for e in made.events]
-        facts = status(twin) | {"t": now_ms / 1e3, "counters": dict(self._counts)}
-        frame_ms = story.frame_ms if story else 0
-        snapshot = codec.dump(twin) if story and story.changed else None
-        live = encode_wires(FrameKind.LIVE, now_ms / 1e3, samples) if samples else [b""]
-        revised = encode_wires(FrameKind.REVISION, now_ms / 1e3, revisions) if revisions else [b""]
-        *first, (frame, revision) = zip_longest(live, revised, fillvalue=b"")
-        writes = [TwinWrite(patient, one, other, None, [], frame_ms, None) for one, other in first]
-        return [*writes, TwinWrite(patient, frame, revision, facts, events, frame_ms, snapshot)]
-
     # ---------------------------------------------------------------------------------------- into the fold
 
-    def _record(self, read: Read, work: Commit, stories: dict[str, _Story]) -> None:
+    def _record(self, read: Read, work: Commit, stories: Stories) -> None:
         """One raw record. What can't be used goes to the dead letters with its reason, and the story is told."""
         device = read.fields.get(b"device", b"").decode(errors="replace")
         try:
@@ -269,9 +235,9 @@ class Engine:
             log.warning("refused a message of %s (%s): %s", device, reason, error)
             patient = self._book.current(device)
             if patient in self._twins:
-                self._fold(patient, Refused(device, reason, str(error), self._clock_ms()), stories)
+                stories.fold(patient, Refused(device, reason, str(error), self._clock_ms()))
 
-    def _act(self, read: Read, work: Commit, stories: dict[str, _Story]) -> None:
+    def _act(self, read: Read, work: Commit, stories: Stories) -> None:
         """One act of a person. One that can't be carried out is a dead letter and a warning; the shard goes on."""
         act = None
         try:
@@ -292,25 +258,25 @@ class Engine:
             if act is not None and about in self._twins:
                 said = {"act": act.kind[:_MAX_KIND], "reason": reason, "detail": str(error)}
                 event = told(self._clock_ms(), "act-refused", "warning", who=act.who, variant="record", **said)
-                self._add(about, Output(events=(event,)), stories)
+                stories.add(about, Output(events=(event,)))
 
-    def _tell_act(self, act: Act, turn: Turn, work: Commit, stories: dict[str, _Story]) -> None:
+    def _tell_act(self, act: Act, turn: Turn, work: Commit, stories: Stories) -> None:
         """What was carried out, to the twin, and in its story."""
         if act.patient not in self._twins:
             self._twins[act.patient] = self._new_twin(act.patient)
         for device in turn.released:
-            self._fold(act.patient, Released(device, act.t_ms), stories, untold="released")
+            stories.fold(act.patient, Released(device, act.t_ms), untold="released")
         if turn.assigned:
-            self._fold(act.patient, Assigned(turn.assigned, act.patient, act.t_ms), stories, untold="assigned")
+            stories.fold(act.patient, Assigned(turn.assigned, act.patient, act.t_ms), untold="assigned")
             self._hand_out_key(turn.assigned, work)
         if act.kind in ("admit", "limits"):
-            self._fold(act.patient, Recorded(limits_by_signal(turn.card), act.t_ms), stories)
+            stories.fold(act.patient, Recorded(limits_by_signal(turn.card), act.t_ms))
         if act.kind in ACTED:
-            self._fold(act.patient, Acted(act.kind, act.body, act.who, act.t_ms), stories)
+            stories.fold(act.patient, Acted(act.kind, act.body, act.who, act.t_ms))
         lines = [told(act.t_ms, line.kind, "info", who=act.who, **line.facts) for line in turn.told]
-        self._add(act.patient, Output(events=tuple(lines)), stories)
+        stories.add(act.patient, Output(events=tuple(lines)))
 
-    def _take(self, record: RawRecord, work: Commit, stories: dict[str, _Story]) -> str:
+    def _take(self, record: RawRecord, work: Commit, stories: Stories) -> str:
         """Why the record has no entry in the log; empty where it has one."""
         match record:
             case RawEvent():
@@ -319,7 +285,7 @@ class Engine:
                 if proven is not None:
                     self._proven(record, proven, work, stories)
                     return ""
-                if _is_open_record(record.body):
+                if parse_header(record.body).is_open:
                     return "open"
                 self._count("duplicates", 1)
                 return "duplicate"
@@ -327,10 +293,10 @@ class Engine:
                 patient = self._book.current(record.device)
                 if patient in self._twins:
                     answer = CommandResult(record.device, record.name, record.payload, record.status, record.t_ms)
-                    self._fold(patient, answer, stories)
+                    stories.fold(patient, answer)
         return "answer"
 
-    def _proven(self, record: RawEvent, proven: Proven, work: Commit, stories: dict[str, _Story]) -> None:
+    def _proven(self, record: RawEvent, proven: Proven, work: Commit, stories: Stories) -> None:
         """Log it, put it into event time, and fold it into the twin of whom it belongs to."""
         work.ledger.append(Line(record.id, proven.entry))
         frame = proven.frame
@@ -347,11 +313,7 @@ class Engine:
             if patient is None or patient not in self._twins:
                 self._count("unassigned", sum(len(block.values) for block in part.channels))
                 continue
-            if live and patient in stories and stories[patient].unrehearsed:
-                self._rehearse(stories)  # between any two frames, however many one round holds
-            self._fold(patient, part, stories)
-            stories[patient].unrehearsed = live
-            stories[patient].frame_ms = max(stories[patient].frame_ms, frame.device_time_ms if live else 0)
+            stories.hear(patient, part, frame.device_time_ms)
 
     def _hand_out_key(self, device: str, work: Commit) -> None:
         """A signed recipient key for the device, sent down as a desired property."""
@@ -359,12 +321,12 @@ class Engine:
         work.recipients[kid] = wrapped
         work.orders.append(Order(device, "desired", "recipient", {"recipient": recipient.to_json()}))
 
-    def _tick(self, patients: Set[str], now_ms: int, work: Commit, stories: dict[str, _Story]) -> None:
+    def _tick(self, patients: Set[str], now_ms: int, work: Commit, stories: Stories) -> None:
         """Time passes for these twins; keys that grow old are replaced."""
         self._tick_us = work.tick_us = max(self._tick_us, now_ms * 1000)
         for patient in sorted(self._book.measured() & patients):
             try:
-                self._fold(patient, Tick(self._tick_us), stories)
+                stories.fold(patient, Tick(self._tick_us))
             except Exception:
                 log.exception("no time passes for the twin of %s: a fault; the others go on", patient)
         for device in self._recipients.due(now_ms):
@@ -379,59 +341,8 @@ class Engine:
         """Patients of whom there is a word every second: who is here, or measured. Time passes only for the latter."""
         return (self._book.here() | self._book.measured()) & self._twins.keys()
 
-    def _fold(self, patient: str, message: Message, stories: dict[str, _Story], untold: str = "") -> None:
-        """`untold`: a kind of event that the fold tells too, but who tells it here knows more."""
-        story = stories.setdefault(patient, _Story())
-        self._twins[patient], made = fold(self._twins[patient], message, self._forecaster)
-        if untold:
-            made = replace(made, events=tuple(event for event in made.events if event.kind != untold))
-        story.changed |= not isinstance(message, Tick)
-        self._add(patient, made, stories)
-
-    def _add(self, patient: str, made: Output, stories: dict[str, _Story]) -> None:
-        if made.samples or made.revisions or made.events:
-            story = stories.setdefault(patient, _Story())
-            story.changed = True
-            story.samples.append(made)
-
-    def _rehearse(self, stories: dict[str, _Story]) -> None:
-        """The second half of the folds of live frames, for all their patients together."""
-        waiting = {patient: self._twins[patient] for patient, story in stories.items() if story.unrehearsed}
-        for patient in waiting:
-            stories[patient].unrehearsed = False
-        for patient, (twin, made) in self._rehearsed(waiting).items():
-            self._twins[patient] = twin
-            if made.events:
-                stories[patient].samples.append(made)
-
-    def _rehearsed(self, waiting: dict[str, Twin]) -> dict[str, tuple[Twin, Output]]:
-        """Those that were due; where one of them has a fault, the others go on without it."""
-        try:
-            return rehearse(waiting, self._forecaster)
-        except Exception:
-            if len(waiting) == 1:
-                log.exception("no shadow forecasts for the twin of %s: a fault; the others go on", *waiting)
-                return {}
-        return {name: made for one in waiting for name, made in self._rehearsed({one: waiting[one]}).items()}
-
     def _count(self, name: str, by: int) -> None:
         self._counts[name] = self._counts.get(name, 0) + by
-
-
-def _event_json(event: Event) -> dict[str, Any]:
-    return {
-        "t": event.t_ms / 1e3,
-        "kind": event.kind,
-        "severity": event.severity,
-        "text": event.text,
-        "channel": event.channel,
-        "who": event.who,
-        "facts": dict(event.facts),
-    }
-
-
-def _is_open_record(body: bytes) -> bool:
-    return parse_header(body).is_open
 
 
 def _reason(error: Exception) -> str:

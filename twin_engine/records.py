@@ -25,20 +25,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
-from device.signals import SIGNALS
 from security.identity import is_device_id
+from twin_engine import limits
 from twin_engine.alarms import MAX_ACKNOWLEDGED
 from twin_engine.facts import FACTS, ActRefused, fact, number, only, shown
-from twin_engine.registry import DEFAULT_LIMITS, DELAY_MOST_S, PAUSE_S, Limits, PatientCard
+from twin_engine.registry import PAUSE_S, PatientCard
 
-__all__ = ["ACTED", "FACTS", "Act", "ActRefused", "Told", "Turn", "carry_out", "limits_by_signal"]
+__all__ = ["ACTED", "FACTS", "Act", "ActRefused", "Told", "Turn", "carry_out"]
 
 ACTED = ("ack", "pause", "resume")  # these change no record
 EARLIEST_MS, AHEAD_MS = 60_000, 5_000  # how far an act's time may lie before and after that of its entry
-_MAX_ID, _MAX_WHO = 80, 80
+_MAX_TEXT = 80  # characters of a patient, a kind and a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Act:
                 "malformed", f"expected an act of a person, got other bytes ({error}); left out"
             ) from error
         texts = {"patient": made.patient, "kind": made.kind, "who": made.who}
-        wrong = [name for name, text in texts.items() if not isinstance(text, str) or len(text) > _MAX_ID]
+        wrong = [name for name, text in texts.items() if not isinstance(text, str) or len(text) > _MAX_TEXT]
         if wrong or not made.patient or not isinstance(made.body, dict) or type(made.t_ms) is not int:
             raise ActRefused("malformed", "expected patient, kind, body, who and time of an act, got others; left out")
         return made
@@ -96,7 +95,8 @@ def carry_out(act: Act, card: PatientCard | None, devices: tuple[str, ...], entr
     """
     if not entry_ms - EARLIEST_MS <= act.t_ms <= entry_ms + AHEAD_MS:
         off_s = (act.t_ms - entry_ms) / 1000
-        raise ActRefused("bad-time", f"expected an act of now, got one {off_s:.0f} s off; set the clocks right")
+        text = f"expected an act of now, got one {off_s:.0f} s off; nothing changed, set the clocks right"
+        raise ActRefused("bad-time", text)
     if act.kind == "admit":
         return _admit(act, card)
     if act.kind not in _RULES:
@@ -108,11 +108,6 @@ def carry_out(act: Act, card: PatientCard | None, devices: tuple[str, ...], entr
             "discharged", f"expected a patient who is here, but she was discharged; {act.kind} changed nothing"
         )
     return _RULES[act.kind](act, card, devices)
-
-
-def limits_by_signal(card: PatientCard) -> dict[str, Limits]:
-    """The limits of every signal that has any: her own, else the usual ones."""
-    return {**DEFAULT_LIMITS, **card.limits}
 
 
 def _admit(act: Act, card: PatientCard | None) -> Turn:
@@ -189,43 +184,8 @@ def _exchange(act: Act, card: PatientCard, devices: tuple[str, ...]) -> Turn:
 
 
 def _limits(act: Act, card: PatientCard, _devices: tuple[str, ...]) -> Turn:
-    signal = act.body.get("signal")
-    row = SIGNALS.get(signal) if isinstance(signal, str) else None
-    if row is None:
-        raise ActRefused("bad-limits", f"expected a known signal, got {shown(signal)}; the limits stay as they were")
-    if "reset" in act.body:
-        only(act.body, ("signal", "reset"), "bad-limits")
-        if act.body["reset"] is not True:
-            raise ActRefused("bad-limits", f"expected reset: true, got {shown(act.body['reset'])}; nothing changed")
-        new, own = DEFAULT_LIMITS.get(row.id), {name: had for name, had in card.limits.items() if name != row.id}
-    else:
-        new = _limits_of(act.body, card.limits_of(row.id) or Limits())
-        own = {**card.limits, row.id: new}
-    facts = {"signal": row.id, **{name: _said(value) for name, value in asdict(new or Limits(on=False)).items()}}
-    told = Told("limits-changed", facts | {"label": row.label, "limits": _listed(facts)})
-    return Turn(replace(card, limits=own), told=(told,))
-
-
-def _limits_of(body: Mapping[str, Any], before: Limits) -> Limits:
-    """What the body says, the rest as before; every pair in its order."""
-    edges = ("crisis_low", "low", "high", "crisis_high")
-    only(body, ("signal", *edges, "delay_s", "on"), "bad-limits")
-    read: dict[str, Any] = {
-        name: None if body[name] is None else number(name, body[name], "bad-limits") for name in edges if name in body
-    }
-    made = replace(before, **read)
-    if "delay_s" in body:
-        made = replace(made, delay_s=number("delay_s", body["delay_s"], "bad-limits", 0, DELAY_MOST_S))
-    if "on" in body:
-        if not isinstance(body["on"], bool):
-            raise ActRefused("bad-limits", f"expected on to be true or false, got {shown(body['on'])}; nothing changed")
-        made = replace(made, on=body["on"])
-    given = [(name, value) for name in edges if (value := getattr(made, name)) is not None]
-    for (below, low), (above, high) in pairwise(given):
-        same_side = {below, above} in ({"crisis_low", "low"}, {"high", "crisis_high"})
-        if low > high or (low == high and not same_side):
-            raise ActRefused("bad-limits", f"expected {below} below {above}, got {low:g} and {high:g}; nothing changed")
-    return made
+    own, facts = limits.changed(act.body, card)
+    return Turn(replace(card, limits=own), told=(Told("limits-changed", facts),))
 
 
 def _acted(act: Act, card: PatientCard, _devices: tuple[str, ...]) -> Turn:
@@ -287,17 +247,3 @@ def _came(device: str) -> tuple[Told, ...]:
 
 def _left(*devices: str) -> tuple[Told, ...]:
     return tuple(Told("released", {"device": device}) for device in devices)
-
-
-def _listed(facts: Mapping[str, str]) -> str:
-    """Limits in one line: "crisis low 40, low 50, high 120", or "off"."""
-    bounds = ("crisis_low", "low", "high", "crisis_high")
-    given = [f"{name.replace('_', ' ')} {facts[name]}" for name in bounds if facts[name]]
-    return "off" if facts["on"] == "off" or not given else ", ".join(given)
-
-
-def _said(value: float | bool | None) -> str:
-    """A limit as a fact: empty where there is none."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "" if value is None else f"{value:g}"

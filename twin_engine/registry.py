@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 # What a card and an act may hold, for whoever checks it: forms, sockets and the engine. Wide enough for the smallest
-# newborn and the heaviest adult; a longer delay would be no alarm any more, a longer pause one that nobody remembers.
+# newborn and the heaviest adult; a longer delay would be no alarm any more, a longer pause one that nobody remembers
+# (IEC 60601-1-8 wants an end to it).
 SEXES = ("female", "male", "unknown")
 MAX_NAME = 40  # characters
 OLDEST_YEAR = 1900
 HEIGHT_CM, WEIGHT_KG = (20.0, 280.0), (0.2, 650.0)
 DELAY_MOST_S = 120.0
-PAUSE_S = (1.0, 120.0)
+PAUSE_S = (1.0, 120.0)  # least and longest
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a page shows of a twin besides traces: devices, channels, alarms. Plain values, ready for JSON."""
+"""What a page shows of a twin besides traces: devices, channels, alarms, lines of its story. Plain values for JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from twin_engine.alarms import LIMIT_KINDS, Alarm, Alarms
 from twin_engine.channel_state import ChannelState
-from twin_engine.messages import REVISED, Provenance
+from twin_engine.messages import REVISED, Event, Provenance
 from twin_engine.told import sentence
 from twin_engine.twin import Twin
 
@@ -30,6 +30,19 @@ def status(twin: Twin) -> dict[str, Any]:
         "channels": {name: _channel(state) for name, state in twin.channels.items() if name in twin.owners},
         "alarms": [_alarm(alarm, twin) for alarm in _by_need(twin.alarms)],
         "audio": {"paused_until_s": _seconds(twin.alarms.paused_until_us), "by": twin.alarms.paused_by},
+    }
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """A line of the story, as pages and the record have it."""
+    return {
+        "t": event.t_ms / 1e3,
+        "kind": event.kind,
+        "severity": event.severity,
+        "text": event.text,
+        "channel": event.channel,
+        "who": event.who,
+        "facts": dict(event.facts),
     }
 
 

@@ -220,6 +220,7 @@ def surroundings(
 
 
 def joined(outputs: list[Output]) -> Output:
+    """What several steps made, as one, in their order."""
     return Output(
         tuple(s for made in outputs for s in made.samples),
         tuple(s for made in outputs for s in made.revisions),

@@ -29,7 +29,8 @@ class RawAct:
     def open(self, master: MasterKey, shard: str) -> Act:
         """What somebody wants done. Raises ActRefused where it was not sealed for this shard, or says nothing."""
         if len(self.sealed) > MAX_ACT_BYTES:
-            raise ActRefused("malformed", f"expected at most {MAX_ACT_BYTES} bytes of an act, got {len(self.sealed)}")
+            text = f"expected at most {MAX_ACT_BYTES} bytes of an act, got {len(self.sealed)}; left out"
+            raise ActRefused("malformed", text)
         try:
             return Act.from_bytes(master.unwrap(self.sealed, _context(shard)))
         except Rejected as error:
@@ -47,7 +48,8 @@ def write_act(client: Client, master: MasterKey, shard: str, act: Act) -> None:
 
 def parse(entry_id: bytes, fields: dict[bytes, bytes]) -> RawAct:
     """An entry of the acts stream. Raises KeyError where it holds nothing."""
-    return RawAct(entry_id.decode(), fields[b"b"], int(entry_id.split(b"-")[0]))
+    name = entry_id.decode()
+    return RawAct(name, fields[b"b"], keys.written(name)[0])
 
 
 def _context(shard: str) -> bytes:

@@ -14,13 +14,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twin_engine.messages import FrameKind, Packed, read_wire
 from twin_engine.store.feed import Entry
 from twin_engine.store.history import Past, View, best, between, joined, live, select
-from twin_engine.store.keys import HISTORY_MS
+from twin_engine.store.keys import HISTORY_MS, written
 from twin_engine.store.thin import COARSE_US, settled, thin
 
 Read = Callable[[str, str, int], Iterable[Entry]]  # patient, after this entry's id, up to this ms: oldest first
@@ -52,7 +52,7 @@ class Minute:
 
         A minute that still runs is read on together with the minutes before it, and so from before what it has.
         """
-        if _order(entry.id) <= _order(self.last_id):
+        if written(entry.id) <= written(self.last_id):
             return
         self.last_id = entry.id
         self.events.extend(entry.events)
@@ -80,12 +80,6 @@ class Minute:
         if self.coarse is None:
             self.coarse = {c: _coarse(parts[0], before.get(c)) for c, parts in self.shown.items()}
         return sum(p.times_us.nbytes + p.data.nbytes for parts in self.shown.values() for p in parts)
-
-
-def _order(entry_id: str) -> tuple[int, int]:
-    """An entry's id as the store orders it: milliseconds, then the number within one."""
-    ms, _, number = entry_id.partition("-")
-    return int(ms), int(number or 0)
 
 
 def _coarse(own: Packed, before: Packed | None) -> Packed:
@@ -150,7 +144,7 @@ class Archive:
         ends = [m for m in missing if m + 1 not in missing]
         for start, end in zip(starts, ends, strict=True):
             for entry in self._read(patient, kept[start].last_id, (end + 1) * MINUTE_S * 1000 - 1):
-                minute = int(entry.id.split("-")[0]) // (MINUTE_S * 1000)
+                minute = written(entry.id)[0] // (MINUTE_S * 1000)
                 kept[minute].add(entry)
         for m in missing:
             kept[m].over = (m + 1) * MINUTE_S + _SETTLED_S < now_s
@@ -188,7 +182,8 @@ def _tails(minute: Minute | None) -> dict[str, Packed]:
 
 
 def _light(minute: Minute) -> Minute:
-    return Minute(minute.last_id, minute.over, {}, minute.coarse, minute.revised, minute.events, minute.devices, False)
+    """A minute without its samples; what is thinned stays."""
+    return replace(minute, shown={}, complete=False)
 
 
 def _past(

@@ -44,7 +44,7 @@ def merge(messages: Iterable[bytes]) -> list[Samples]:
 
 def live(shown: Sequence[Packed]) -> Packed:
     """What was shown: of words for the same time, the first. `shown` holds at least one, in order of arrival."""
-    whole = _in_order(shown)
+    whole = in_order(shown)
     return select(whole, np.append(np.ones(min(1, len(whole)), np.bool_), _apart(whole)))
 
 
@@ -55,7 +55,7 @@ def best(shown: Sequence[Packed], revised: Sequence[Packed]) -> Packed:
         edges, newest = _cover(revised)
         kept = [_uncovered(s, -1, edges, newest) for s in shown]
         kept += [_uncovered(r, i, edges, newest) for i, r in enumerate(revised)]
-    whole = _in_order(kept)
+    whole = in_order(kept)
     return select(whole, np.append(_apart(whole), np.ones(min(1, len(whole)), np.bool_)))
 
 
@@ -97,7 +97,8 @@ def joined(parts: Sequence[Packed]) -> Packed:
     return Packed(parts[0].channel, np.concatenate([p.times_us for p in parts]), whole)
 
 
-def _in_order(parts: Sequence[Packed]) -> Packed:
+def in_order(parts: Sequence[Packed]) -> Packed:
+    """Several pieces as one, in order of time; samples of one time in the order given. At least one piece."""
     whole = joined(parts)
     if len(whole) < 2 or (np.diff(whole.times_us) >= 0).all():
         return whole

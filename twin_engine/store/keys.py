@@ -141,6 +141,15 @@ def read_route(entry: bytes | None) -> tuple[str, str]:
     return shard, patient_id
 
 
+def written(entry_id: str) -> tuple[int, int]:
+    """When a stream's entry was written, by the store's clock (ms), and its number within that millisecond.
+
+    Sorts entries of all streams as they were written.
+    """
+    ms, _, number = entry_id.partition("-")
+    return int(ms), int(number or 0)
+
+
 def data_key(patient_id: str) -> str:
     return f"eb:key:{patient_id}"
 

@@ -100,9 +100,7 @@ def stream(client: Client, key: str, after: str, upto: str = "+") -> Iterator[tu
 
 def order(record_id: bytes | str) -> tuple[int, int]:
     """An id of a stream as Redis orders it."""
-    text = record_id.decode() if isinstance(record_id, bytes) else record_id
-    ms, _, number = text.partition("-")
-    return int(ms), int(number or 0)
+    return keys.written(record_id.decode() if isinstance(record_id, bytes) else record_id)
 
 
 def read_state(client: Client) -> dict[str, dict[str, Any]]:

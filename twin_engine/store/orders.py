@@ -56,7 +56,7 @@ class OrderQueue:
 
 
 def _age_s(order: Order) -> float:
-    return time.time() - int(order.id.split("-")[0]) / 1000
+    return time.time() - keys.written(order.id)[0] / 1000
 
 
 def _order(entry_id: bytes, fields: dict[bytes, bytes]) -> Order:

@@ -7,7 +7,7 @@ the engine carries it out. Cards lie sealed under the patients' keys and are rea
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from security.errors import Rejected
@@ -66,15 +66,25 @@ class PatientStore:
 
 def read_cards(client: Client, vault: Vault) -> list[PatientCard]:
     """All patients' cards, by bed; without those that can't be read."""
+    return sorted(cards_of(client, vault, patient_ids(client)).values(), key=bed_order)
+
+
+def patient_ids(client: Client) -> list[str]:
+    """Who was ever admitted, whether the card can be read or not; sorted."""
     with translated():
-        ids = sorted(member.decode() for member in client.smembers(keys.PATIENTS))
+        return sorted(member.decode() for member in client.smembers(keys.PATIENTS))
+
+
+def cards_of(client: Client, vault: Vault, ids: Sequence[str]) -> dict[str, PatientCard]:
+    """The cards of these patients, by id; without those who were erased, or whose cards nobody can read."""
+    with translated():
         batch = client.pipeline(transaction=False)  # one round trip, however many patients
         for patient in ids:
             batch.get(keys.patient(patient)).exists(keys.data_key(patient))
         found = batch.execute()
     rows = zip(ids, found[::2], found[1::2], strict=True)
     readable = {patient: blob for patient, blob, has_key in rows if blob is not None and has_key}
-    return sorted(open_cards(vault, readable).values(), key=bed_order)
+    return open_cards(vault, readable)
 
 
 def open_cards(vault: Vault, sealed: Mapping[str, bytes]) -> dict[str, PatientCard]:

@@ -10,12 +10,12 @@ from twin_engine.records import Act
 from twin_engine.store import keys
 from twin_engine.store.acts import write_act
 from twin_engine.store.archive import Archive
+from twin_engine.store.commit import Order, order_fields, read_entry
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.feed import Entry, PatientCard
 from twin_engine.store.history import Past, View
 from twin_engine.store.log import LogFeed
 from twin_engine.store.patients import read_cards
-from twin_engine.store.shard import Order, order_fields, read_entry
 from twin_engine.store.vault import Vault
 
 _CHUNK = 500  # entries a read: a reader of hours must not hold up the others

@@ -7,11 +7,10 @@ between two commits therefore repeats work, and never loses or doubles it.
 
 from __future__ import annotations
 
-import json
 import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import cbor2
@@ -20,69 +19,16 @@ import redis
 from security.errors import Rejected
 from twin_engine.registry import PatientCard
 from twin_engine.store import acts, keys, raw
+from twin_engine.store.commit import Commit, put
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import NotOwner, StoreCorrupt
-from twin_engine.store.feed import Entry
-from twin_engine.store.ledger import Ledger, Line
-from twin_engine.store.patients import open_cards, seal_card
+from twin_engine.store.ledger import Ledger
+from twin_engine.store.patients import cards_of, patient_ids
 from twin_engine.store.vault import Vault
 
 LEASE_MS = 5000
-_READ_COUNT = 500  # of each stream
+READ_COUNT = 500  # of each stream
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class TwinWrite:
-    """What a commit makes for one patient. `snapshot` is None where the twin's state did not change."""
-
-    patient: str
-    frame: bytes
-    revision: bytes
-    status: dict[str, Any] | None
-    events: list[dict[str, Any]]
-    frame_ms: int
-    snapshot: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A record that could not be used, and why."""
-
-    record_id: str
-    device: str
-    reason: str
-    detail: str
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Something to be sent down to a device (see :mod:`device.downlink`)."""
-
-    device: str
-    kind: str  # method, desired, receipt
-    name: str
-    payload: dict[str, Any]
-
-
-@dataclass(slots=True)
-class Commit:
-    """All that one round of the engine writes. `acts` is the last act carried out; None where no act was read."""
-
-    cursor: str
-    tick_us: int
-    acts: str | None = None
-    twins: list[TwinWrite] = field(default_factory=list)
-    ledger: list[Line] = field(default_factory=list)  # what became of each raw record
-    dead: list[DeadLetter] = field(default_factory=list)
-    sessions: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)  # device|sid -> (patient, session)
-    recipients: dict[bytes, bytes] = field(default_factory=dict)
-    assignments: dict[str, str] = field(default_factory=dict)
-    cards: dict[str, PatientCard] = field(default_factory=dict)
-    routes: dict[str, str | None] = field(default_factory=dict)  # device -> patient; None: free again
-    orders: list[Order] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +51,9 @@ class Read:
     fields: dict[bytes, bytes]
 
     @property
-    def order(self) -> tuple[int, ...]:
+    def order(self) -> tuple[int, int]:
         """When it was written, by the store's clock: both streams have the same."""
-        return tuple(int(part) for part in self.id.split("-"))
+        return keys.written(self.id)
 
 
 class ShardStore:
@@ -161,12 +107,12 @@ class ShardStore:
         """
         streams = {keys.raw(self.shard): after, keys.acts(self.shard): acts_after}
         with translated():
-            reply = self._client.xread(streams, count=_READ_COUNT, block=max(1, block_ms)) or {}
+            reply = self._client.xread(streams, count=READ_COUNT, block=max(1, block_ms)) or {}
         wishes = [
             Read(i.decode(), True, _parsed(acts.parse, i, f), f) for i, f in _entries(reply, keys.acts(self.shard))
         ]
         raws = [Read(i.decode(), False, _parsed(raw.parse, i, f), f) for i, f in _entries(reply, keys.raw(self.shard))]
-        ends = [batch[-1].order for batch in (wishes, raws) if len(batch) >= _READ_COUNT]
+        ends = [batch[-1].order for batch in (wishes, raws) if len(batch) >= READ_COUNT]
         found = sorted(wishes + raws, key=lambda read: read.order)
         return [read for read in found if all(read.order <= end for end in ends)]
 
@@ -180,11 +126,7 @@ class ShardStore:
 
     def cards(self) -> dict[str, PatientCard]:
         """The cards of the shard's patients, by id; without those who were erased, or whose cards nobody can read."""
-        mine = self._patients()
-        with translated():
-            sealed = [self._client.get(keys.patient(patient)) for patient in mine]
-        found = {p: blob for p, blob in zip(mine, sealed, strict=True) if blob is not None and self.is_readable(p)}
-        return open_cards(self._vault, found)
+        return cards_of(self._client, self._vault, self._patients())
 
     def owns(self, patient: str) -> bool:
         """Whether the patient belongs to this shard."""
@@ -256,27 +198,19 @@ class ShardStore:
 
     def commit(self, commit: Commit) -> None:
         """Write everything, or nothing. Raises NotOwner where the fencing token is no longer the newest."""
-        oldest = f"{max(0, commit.tick_us // 1000 - keys.HISTORY_MS)}-0"
         with translated(), self._client.pipeline(transaction=True) as batch:
             batch.watch(keys.fence(self.shard))
             self._check_token(batch)
             self._ledger.load()
             batch.multi()
-            for write in commit.twins:
-                self._put_twin(batch, write, oldest)
-            self._ledger.append(batch, commit.ledger)
-            self._put_records(batch, commit, oldest)
-            self._put_people(batch, commit)
-            facts: dict[str, str | int] = {"id": commit.cursor, "tick_us": commit.tick_us}
-            if commit.acts is not None:
-                facts["acts"] = commit.acts
-            batch.hset(keys.cursor(self.shard), mapping=facts | {f"n:{k}": n for k, n in commit.counts.items()})
             try:
+                self._ledger.append(batch, commit.ledger)
+                put(batch, commit, self._vault, self.shard)
                 self._ledger.settle(batch.execute())
             except redis.WatchError as error:
                 self._ledger.forget()
                 raise NotOwner(f"shard {self.shard} changed hands during a commit; nothing written") from error
-            except redis.RedisError:
+            except BaseException:  # whatever it was: the ledger is ahead of the store
                 self._ledger.forget()
                 raise
 
@@ -286,7 +220,7 @@ class ShardStore:
         The last of it too, which a patient who was discharged would otherwise leave for good: nothing follows it.
         """
         for key, folded in ((keys.raw(self.shard), cursor_id), (keys.acts(self.shard), acts_id)):
-            oldest = min(now_ms - keys.HISTORY_MS, int(folded.split("-")[0]))
+            oldest = min(now_ms - keys.HISTORY_MS, keys.written(folded)[0])
             with translated():
                 self._client.xtrim(key, minid=f"{max(0, oldest)}-0", approximate=True)
                 if key == keys.raw(self.shard):
@@ -301,64 +235,7 @@ class ShardStore:
 
     def _patients(self) -> list[str]:
         """The shard's patients, whether their cards can be read or not."""
-        with translated():
-            ids = sorted(member.decode() for member in self._client.smembers(keys.PATIENTS))
-        return [patient for patient in ids if self.owns(patient)]
-
-    def _put_twin(self, batch: Client, write: TwinWrite, oldest: str) -> None:
-        cipher = self._vault.cipher(write.patient)
-        key = keys.twin(self.shard, write.patient)
-        if write.frame or write.revision or write.status or write.events:
-            body = cbor2.dumps([write.frame, write.revision, write.status, write.events, write.frame_ms])
-            batch.xadd(key, {"b": cipher.seal(zlib.compress(body, 1), b"twin|" + write.patient.encode())}, minid=oldest)
-        if write.snapshot is not None:
-            sealed = cipher.seal(zlib.compress(write.snapshot, 1), b"state|" + write.patient.encode())
-            batch.set(keys.state(self.shard, write.patient), sealed)
-
-    def _put_records(self, batch: Client, commit: Commit, oldest: str) -> None:
-        for letter in commit.dead:
-            fields = {
-                "id": letter.record_id,
-                "device": letter.device,
-                "reason": letter.reason,
-                "detail": letter.detail,
-                "body": letter.body[:65536],
-            }
-            batch.xadd(keys.dead(self.shard), fields, minid=oldest)
-        for name, (patient, session) in commit.sessions.items():
-            sealed = self._vault.cipher(patient).seal(session, b"session|" + name)
-            batch.hset(keys.sessions(self.shard), name, cbor2.dumps([patient, sealed]))
-            batch.hsetnx(keys.HOMES, name, self.shard)
-        for kid, key in commit.recipients.items():
-            batch.hset(keys.recipients(self.shard), kid, key)
-            batch.hset(keys.HOMES, kid, self.shard)
-        for device, text in commit.assignments.items():
-            batch.hset(keys.assignments(self.shard), device, text)
-        for order in commit.orders:
-            batch.xadd(keys.ORDERS, order_fields(order))
-
-    def _put_people(self, batch: Client, commit: Commit) -> None:
-        """Cards, and for whom devices speak."""
-        for patient, card in commit.cards.items():
-            batch.set(keys.patient(patient), seal_card(self._vault, card))
-            batch.sadd(keys.PATIENTS, patient)
-        for device, speaks_for in commit.routes.items():
-            if speaks_for is None:
-                batch.hdel(keys.ROUTE, device)
-            else:
-                batch.hset(keys.ROUTE, device, keys.route(self.shard, speaks_for))
-
-
-def order_fields(order: Order) -> dict[str, str]:
-    """An order as an entry of the orders stream."""
-    return {"device": order.device, "kind": order.kind, "name": order.name, "payload": json.dumps(order.payload)}
-
-
-def read_entry(entry_id: bytes, fields: dict[bytes, bytes], vault: Vault, patient: str) -> Entry:
-    """A sealed entry of a twin stream, opened."""
-    body = vault.cipher(patient).unseal(fields[b"b"], b"twin|" + patient.encode())
-    frame, revision, status, events, frame_ms = cbor2.loads(zlib.decompress(body))
-    return Entry(entry_id.decode(), frame, revision, status, events, frame_ms)
+        return [patient for patient in patient_ids(self._client) if self.owns(patient)]
 
 
 def _entries(reply: Mapping[bytes, Any], key: str) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twin_engine.messages import REVISED, SAMPLE, Packed, Times
-from twin_engine.store.history import joined, select
+from twin_engine.store.history import in_order, select
 
 HOLE = 0x0F  # no sample at all from here to the next one; only in thinned history, never in a twin stream
 COARSE_US = 1_000_000  # slices of the thinned trace that is kept for long ranges
@@ -57,8 +57,7 @@ def thin(s: Packed, slice_us: int, marked: bool = False) -> Packed:
         return s
     gaps = np.zeros(len(s), np.bool_) if marked else holes(s)
     gone = np.flatnonzero(gaps)
-    whole = joined([select(s, _kept(s, slice_us, gaps)), _marks(s.channel, s.times_us[gone - 1])])
-    return select(whole, np.argsort(whole.times_us, kind="stable"))
+    return in_order([select(s, _kept(s, slice_us, gaps)), _marks(s.channel, s.times_us[gone - 1])])
 
 
 def settled(s: Packed, slice_us: int) -> Packed:
@@ -74,8 +73,7 @@ def settled(s: Packed, slice_us: int) -> Packed:
     period = _periods(kinds, steps)
     longest = np.maximum(_LATE * np.maximum(period[kinds[1:]], period[kinds[:-1]]), 2.5 * slice_us)
     gone = np.flatnonzero((steps > longest) & ~mark[:-1])
-    whole = joined([s, _marks(s.channel, s.times_us[gone])])
-    return select(whole, np.argsort(whole.times_us, kind="stable"))
+    return in_order([s, _marks(s.channel, s.times_us[gone])])
 
 
 def _marks(channel: str, after_us: Times) -> Packed:
