@@ -23,10 +23,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from device.commands import DEFAULT_INTERVAL_S, MAX_INTERVAL_S, MIN_INTERVAL_S
-from everbeat import keys
+from everbeat import keys, logs
 from everbeat.settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A medical digital twin that never goes blank.")
+app.add_typer(logs.app)
 say = Console(stderr=True)
 app.add_typer(keys.app, name="keys")
 app.command()(keys.erase)

@@ -12,6 +12,7 @@ EVERBEAT_EVENTHUB          connection string of its Event Hubs-compatible endpoi
 EVERBEAT_HUB_HOST          loopback address of the local hub; default 127.0.0.2
 EVERBEAT_SHARDS            how many shards patients are spread over; default 1
 EVERBEAT_WEIGHTS           a folder of weights that `everbeat train` wrote; default: the packaged ones
+EVERBEAT_WITNESSES         who cosigns the logs' checkpoints: ``url+name+id+key``, with spaces between; default: nobody
 =========================  =====================================================================================
 """
 
@@ -43,6 +44,7 @@ class Settings:
     hub_host: str = "127.0.0.2"
     shards: int = 1
     weights: Path | None = None
+    witnesses: str | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -72,6 +74,7 @@ class Settings:
             env.get("EVERBEAT_HUB_HOST", "127.0.0.2"),
             shards,
             Path(env["EVERBEAT_WEIGHTS"]).expanduser().absolute() if env.get("EVERBEAT_WEIGHTS") else None,
+            witnesses=env.get("EVERBEAT_WITNESSES") or None,
         )
 
     def environment(self) -> dict[str, str]:
@@ -85,6 +88,7 @@ class Settings:
             "EVERBEAT_HUB_HOST": self.hub_host,
             "EVERBEAT_SHARDS": str(self.shards),
             "EVERBEAT_WEIGHTS": str(self.weights) if self.weights else None,
+            "EVERBEAT_WITNESSES": self.witnesses,
         }
         return {name: value for name, value in values.items() if value}
 
@@ -117,6 +121,16 @@ class Settings:
     def redis_files(self) -> RedisFiles:
         """Our own Redis, where none is configured."""
         return RedisFiles(self.state / "redis")
+
+    @property
+    def notary(self) -> Path:
+        """What the notary remembers of each log, its key, and the house's name in checkpoints."""
+        return self.state / "notary"
+
+    @property
+    def witness(self) -> Path:
+        """What the demo's witness remembers. A real one runs on a machine of somebody else."""
+        return self.state / "witness"
 
     def device(self, device_id: str) -> Path:
         """What one device keeps: its identity and its spool."""

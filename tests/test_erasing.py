@@ -437,6 +437,26 @@ def test_an_old_state_that_no_engine_has_adopted_yet_can_be_erased_too(house: Ho
     assert made["destroyed"]["recipient keys"] == 1 and made["destroyed"]["sessions"] == 1
 
 
+def test_whoever_checks_the_log_against_the_records_finds_nothing_wrong_after_an_erasure(
+    house: House, ward: Ward
+) -> None:
+    ward.engine()
+    measured(ward)
+    other = second_patient(ward)
+    ward.send(ward.frame(8, sealer=other), device=OTHER_DEVICE)
+    ward.wait_for("stored", 24)
+    assert run(house, "fsck").returncode == 0
+    erasing.erase(house.settings, PATIENT, "tester")
+    ward.send(ward.frame(8, sealer=other), device=OTHER_DEVICE)
+    ward.wait_for("stored", 32)
+    found = run(house, "fsck")
+    assert found.returncode == 0, found.stdout + found.stderr
+    marks = ward.keeper.hlen(keys.erased("s0"))
+    assert marks >= 3
+    ward.keeper.delete(keys.erased("s0"))
+    assert run(house, "fsck").returncode == 1, "without the marks it would be an alarm"
+
+
 @pytest.mark.e2e
 def test_in_a_running_demo_a_patient_is_erased_and_keys_are_exchanged_and_no_process_stumbles() -> None:
     with running_demo("127.0.0.43", "--patients", "2") as demo:

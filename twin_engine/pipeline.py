@@ -43,6 +43,7 @@ from twin_engine.status import event_json
 from twin_engine.store.acts import RawAct
 from twin_engine.store.commit import Commit, DeadLetter, Order, TwinWrite
 from twin_engine.store.errors import Erased, NotOwner, StoreDown, StoreError
+from twin_engine.store.ledger import Line
 from twin_engine.store.raw import RawAnswer, RawEvent, RawRecord
 from twin_engine.store.shard import READ_COUNT, Read, ShardStore
 from twin_engine.stories import Stories
@@ -225,13 +226,17 @@ class Engine:
         try:
             if not isinstance(read.record, RawRecord):
                 raise FrameError("expected an event or an answer, got another kind of record; left out")
-            self._take(read.record, work, stories)
+            verdict = self._take(read.record, work, stories)
+            if verdict:
+                work.ledger.append(Line(read.id, verdict=verdict))
         except StoreError:
             raise  # no fault of the record: the round is forgotten, and it comes again
         except Exception as error:  # noqa: BLE001 - the edge: whatever one record does, the shard must go on
             reason = _reason(error)
             self._count("refused", 1)
             work.dead.append(DeadLetter(read.id, device, reason, str(error), read.fields.get(b"body", b"")))
+            if not work.ledger or work.ledger[-1].record != read.id:  # else it was proven, and failed after that
+                work.ledger.append(Line(read.id, verdict="dead"))
             log.warning("refused a message of %s (%s): %s", device, reason, error)
             patient = self._book.current(device)
             if patient in self._twins:
@@ -276,24 +281,29 @@ class Engine:
         lines = [told(act.t_ms, line.kind, "info", who=act.who, **line.facts) for line in turn.told]
         stories.add(act.patient, Output(events=tuple(lines)))
 
-    def _take(self, record: RawRecord, work: Commit, stories: Stories) -> None:
+    def _take(self, record: RawRecord, work: Commit, stories: Stories) -> str:
+        """Why the record has no entry in the log; empty where it has one."""
         match record:
             case RawEvent():
                 sealed = (record.id, record.device, record.body, record.enqueued_ms)
                 proven = self._gate.check(*sealed, lambda kid: self._recipients.private(record.device, kid))
                 if proven is not None:
                     self._proven(record, proven, work, stories)
-                elif not parse_header(record.body).is_open:
-                    self._count("duplicates", 1)
+                    return ""
+                if parse_header(record.body).is_open:
+                    return "open"
+                self._count("duplicates", 1)
+                return "duplicate"
             case RawAnswer():
                 patient = self._book.current(record.device)
                 if patient in self._twins:
                     answer = CommandResult(record.device, record.name, record.payload, record.status, record.t_ms)
                     stories.fold(patient, answer)
+        return "answer"
 
     def _proven(self, record: RawEvent, proven: Proven, work: Commit, stories: Stories) -> None:
         """Log it, put it into event time, and fold it into the twin of whom it belongs to."""
-        work.leaves.append(proven.leaf)
+        work.ledger.append(Line(record.id, proven.entry))
         frame = proven.frame
         readings = sum(c is not None for block in frame.blocks for c in block.counts)
         self._count("stored", readings)

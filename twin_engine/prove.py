@@ -17,7 +17,7 @@ from device.frame import Frame, FrameError, decode
 from security.envelope import Lane, Opener, accept_open_record, parse_header
 from security.errors import Rejected
 from security.identity import Trust
-from security.log import ciphertext_hash, record_leaf
+from security.log import ciphertext_hash, record_entry
 from security.replay import IntervalSet
 
 KEPT_RECEIPTS = 3  # sessions of one lane whose receipts stay in the device's twin (32 KiB there)
@@ -38,7 +38,7 @@ class Proven:
     session: Session
     seq: int
     frame: Frame
-    leaf: bytes  # Merkle leaf hash of the record
+    entry: bytes  # what the log's leaf hashes
 
 
 class Gate:
@@ -85,7 +85,7 @@ class Gate:
             raise FrameError(f"expected a frame of epoch {session.opener.epoch}, got one of {frame.epoch}; refused")
         session.seen.add(seq)
         self._changed.add(name)
-        return Proven(session, seq, frame, _leaf(record_id, session, seq, body))
+        return Proven(session, seq, frame, _entry(record_id, session, seq, body))
 
     def take_changed(self) -> tuple[dict[bytes, bytes], list[Session]]:
         """(name -> session with its keys, the sessions) to be sealed and stored with the next commit."""
@@ -138,9 +138,9 @@ def _name(device: str, sid: bytes) -> bytes:
     return device.encode() + b"|" + sid
 
 
-def _leaf(record_id: str, session: Session, seq: int, body: bytes) -> bytes:
+def _entry(record_id: str, session: Session, seq: int, body: bytes) -> bytes:
     opener = session.opener
-    return record_leaf(record_id, opener.device, opener.epoch, int(opener.lane), seq, ciphertext_hash(body))
+    return record_entry(record_id, opener.device, opener.epoch, int(opener.lane), seq, ciphertext_hash(body))
 
 
 def _freeze(session: Session) -> bytes:

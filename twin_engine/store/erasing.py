@@ -25,7 +25,7 @@ from twin_engine.recipients import stored_wrap
 from twin_engine.store import keys
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import StoreCorrupt, StoreDown
-from twin_engine.store.sweeping import adopt_recipients, purge, sweep
+from twin_engine.store.sweeping import adopt_recipients, marker, purge, sweep
 from twin_engine.store.vault import Vault
 
 _HOLD_MS = 15_000  # as long as a shard is taken away at most
@@ -72,9 +72,10 @@ class Eraser:
         if self._home.tombstone(patient) is None:
             self._home.bury([stone.sign(self._home.house_key())])
         self._vault.sync_tombstones(write=True)
-        counts = purge(self._client, shard, patient)
+        marks = marker(self._vault.master, shard)
+        counts = purge(self._client, shard, patient, marks)
         with self._owning(shard) as token:
-            counts += purge(self._client, shard, patient)
+            counts += purge(self._client, shard, patient, marks)
             counts += sweep(self._client, self._vault, shard, patient, token)
         self._rewrite_log_of_writes()
         with translated():

@@ -25,6 +25,7 @@ from twin_engine.recipients import seal_stored, stored_wrap, unwrap_stored
 from twin_engine.store import keys
 from twin_engine.store.acts import context as act_context
 from twin_engine.store.audit import CONTEXT as AUDIT
+from twin_engine.store.audit import KEY_CONTEXT as AUDIT_KEY_CONTEXT
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import StoreCorrupt, StoreDown
 from twin_engine.store.sweeping import adopt_recipients
@@ -55,7 +56,7 @@ PLACES = (
     Place(keys.recipients("*"), "recipients"),
     Place(keys.acts("*"), "stream", lambda key, _: act_context(_shard(key))),
     Place(keys.AUDIT_IN, "stream", lambda _key, _field: AUDIT),
-    Place("eb:{audit}:key", "string", lambda _key, _field: b"audit|key"),
+    Place(keys.AUDIT_KEY, "string", lambda _key, _field: AUDIT_KEY_CONTEXT),
     Place(keys.erased("*"), "hash", lambda key, record: b"erased|" + _shard(key).encode() + b"|" + record),
 )
 _PASSING = (keys.dead("*"),)  # copies of acts that were refused: nobody reads them back

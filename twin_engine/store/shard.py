@@ -24,9 +24,10 @@ from twin_engine.store import acts, keys, raw
 from twin_engine.store.commit import Commit, put
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import NotOwner
+from twin_engine.store.ledger import Ledger
 from twin_engine.store.patients import cards_of, patient_ids
 from twin_engine.store.renewing import drop_retired
-from twin_engine.store.sweeping import adopt_recipients, purge, sweep
+from twin_engine.store.sweeping import adopt_recipients, marker, purge, sweep
 from twin_engine.store.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class ShardStore:
         self._vault = vault
         self._me = uuid.uuid4().hex
         self._token = 0
+        self._ledger = Ledger(client, shard)
 
     def acquire(self) -> bool:
         """Try to become the owner. False while another engine's lease runs; one's own is taken up again."""
@@ -79,6 +81,7 @@ class ShardStore:
             if not taken and self._client.get(keys.owner(self.shard)) != self._me.encode():
                 return False
             self._token = int(self._client.incr(keys.fence(self.shard)))
+            self._ledger.forget()
         self._settle()
         return True
 
@@ -92,7 +95,7 @@ class ShardStore:
         for patient in sorted(ids.union(self._patients())):
             if self.owns(patient) and self._vault.is_erased(patient):
                 log.warning("%s was erased, and something of her was here; it is destroyed again", patient)
-                purge(self._client, self.shard, patient)
+                purge(self._client, self.shard, patient, marker(self._vault.master, self.shard))
                 sweep(self._client, self._vault, self.shard, patient, self._token)
             elif self.owns(patient):
                 self._vault.adopt(patient)
@@ -222,13 +225,19 @@ class ShardStore:
             self._check_token(batch)
             if commit.recipients:
                 self._check_wraps(batch, commit)
+            self._ledger.load()
             batch.multi()
-            put(batch, commit, self._vault, self.shard)
             try:
-                batch.execute()
+                self._ledger.append(batch, commit.ledger)
+                put(batch, commit, self._vault, self.shard)
+                self._ledger.settle(batch.execute())
             except redis.WatchError as error:
+                self._ledger.forget()
                 text = f"shard {self.shard} changed hands, or the master key was exchanged, during a commit"
                 raise NotOwner(f"{text}; nothing written") from error
+            except BaseException:  # whatever it was: the ledger is ahead of the store
+                self._ledger.forget()
+                raise
 
     def _check_wraps(self, batch: Client, commit: Commit) -> None:
         """New keys must lie under the version of the master key that stays. Raises NotOwner: the round is redone."""
@@ -246,6 +255,8 @@ class ShardStore:
             oldest = min(now_ms - keys.HISTORY_MS, keys.written(folded)[0])
             with translated():
                 self._client.xtrim(key, minid=f"{max(0, oldest)}-0", approximate=True)
+                if key == keys.raw(self.shard):
+                    self._client.xtrim(keys.entries(self.shard), minid=f"{max(0, oldest)}-0", approximate=True)
         with translated():
             batch = self._client.pipeline(transaction=False)
             for patient in self._patients():

@@ -14,7 +14,7 @@ import redis
 
 from security.errors import Rejected
 from security.keyhome import name_of
-from security.keys import belongs_to
+from security.keys import MasterKey, belongs_to
 from security.recipient import RECIPIENT_LIFE_MS
 from twin_engine.recipients import open_stored, seal_stored, stored_wrap, unwrap_stored
 from twin_engine.records import Act, ActRefused
@@ -23,6 +23,7 @@ from twin_engine.store import keys
 from twin_engine.store.acts import context as act_context
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import NotOwner
+from twin_engine.store.fsck import erasure_mark, letter_of
 from twin_engine.store.vault import Vault
 
 _CHUNK = 1000
@@ -65,6 +66,11 @@ def purge(client: Client, shard: str, patient: str, mark: Mark | None = None) ->
         with translated():
             client.xdel(keys.dead(shard), *(entry_id for entry_id, _ in letters))
     return Counts({"raw records": gone, "dead letters": len(letters)})
+
+
+def marker(master: MasterKey, shard: str) -> Mark:
+    """What an erasure leaves for who checks the log: digests, sealed under the master key."""
+    return lambda record, raw, letter: erasure_mark(master, shard, record, raw, letter_of(letter) if letter else None)
 
 
 def sweep(client: Client, vault: Vault, shard: str, patient: str, token: int) -> Counts:
