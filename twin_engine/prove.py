@@ -1,8 +1,9 @@
 """The gate: a sealed envelope comes in, a proven frame goes out, once. Open, prove, then deduplicate.
 
 The order matters: a message that fails its proof is refused before its sequence number is looked at, so that a forged
-message never displaces the true one. Sessions survive restarts (sealed, in the shard's store) together with the
-sequence numbers they have seen.
+message never displaces the true one. A session lives no longer than the certificates that it rests on: once one of
+them is revoked its messages are refused, wherever they come from. Sessions survive restarts (sealed, in the shard's
+store) together with the sequence numbers they have seen.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import cbor2
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from device.frame import Frame, FrameError, decode
-from security.envelope import Lane, Opener, accept_open_record, parse_header
-from security.errors import Rejected
+from security.envelope import Lane, Opener, accept_open_record, named_chain, parse_header
+from security.errors import Reason, Rejected
 from security.identity import Trust
 from security.log import ciphertext_hash, record_entry
 from security.replay import IntervalSet
@@ -25,10 +26,14 @@ KEPT_RECEIPTS = 3  # sessions of one lane whose receipts stay in the device's tw
 
 @dataclass(slots=True)
 class Session:
-    """One lane of one boot of one device: its keys, and what was seen of it."""
+    """One lane of one boot of one device: its keys, what was seen of it, and the certificates that it rests on.
+
+    `serials` is empty for a session that was stored before they were noted: only the hub can cut that one.
+    """
 
     opener: Opener
     seen: IntervalSet
+    serials: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,12 @@ class Gate:
         self._sessions = {name: _thaw(blob) for name, blob in stored.items()}
         self._changed: set[bytes] = set()
         self._outdated: list[tuple[str, bytes]] = []
+
+    def believe(self, trust: Trust) -> set[str]:
+        """Go by `trust` from now on. The devices of sessions that it ends."""
+        before, self._trust = self._trust.revoked, trust
+        new = trust.revoked - before
+        return {s.opener.device for s in self._sessions.values() if s.serials & new}
 
     def check(
         self,
@@ -77,6 +88,8 @@ class Gate:
                 f"session {header.sid.hex()}",
                 "the message was refused; sent again after its open record it will count",
             )
+        if session.serials & self._trust.revoked:
+            raise _revoked(device)
         seq, plain = session.opener.open(body)
         if seq in session.seen:
             return None
@@ -124,7 +137,7 @@ class Gate:
         opener = accept_open_record(
             body, trust=self._trust, recipient_key=recipient_key, hub_device_id=device, now_ms=now_ms
         )
-        self._sessions[name] = Session(opener, IntervalSet())
+        self._sessions[name] = Session(opener, IntervalSet(), self._trust.serials(named_chain(body)))
         self._changed.add(name)
         self._note_outdated(opener)
 
@@ -143,11 +156,21 @@ def _entry(record_id: str, session: Session, seq: int, body: bytes) -> bytes:
     return record_entry(record_id, opener.device, opener.epoch, int(opener.lane), seq, ciphertext_hash(body))
 
 
+def _revoked(device: str) -> Rejected:
+    return Rejected(
+        Reason.REVOKED,
+        f"a session of {device} whose certificate is in force",
+        "one whose certificate was revoked",
+        "the message was refused; enrolled anew, the device opens new sessions",
+    )
+
+
 def _freeze(session: Session) -> bytes:
-    data: bytes = cbor2.dumps([session.opener.to_bytes(), session.seen.to_json()])
+    serials = sorted(session.serials)
+    data: bytes = cbor2.dumps([session.opener.to_bytes(), session.seen.to_json(), serials])
     return data
 
 
 def _thaw(data: bytes) -> Session:
-    opener, seen = cbor2.loads(data)
-    return Session(Opener.from_bytes(opener), IntervalSet.from_json(seen))
+    opener, seen, *serials = cbor2.loads(data)  # without serials where an older version wrote it
+    return Session(Opener.from_bytes(opener), IntervalSet.from_json(seen), frozenset(serials[0] if serials else ()))
