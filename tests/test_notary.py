@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -116,8 +117,6 @@ def test_an_older_append_only_file_that_is_put_back_is_a_rollback(
 
 
 def _wait(files: RedisFiles) -> None:
-    import time
-
     from twin_engine.store.errors import StoreDown
 
     for _ in range(200):
@@ -271,3 +270,32 @@ def test_what_a_real_engine_folds_agrees_with_every_rule(
     finally:
         stop.set()
         ward.close()
+
+
+def test_records_that_grow_old_and_are_trimmed_are_no_alarm_whoever_is_restarted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six hours in six seconds: what is trimmed, sealed and forgotten while it is looked at stays consistent."""
+    from security.identity import wall_clock_ms
+    from twin_engine.store import fsck
+
+    monkeypatch.setattr(keys, "HISTORY_MS", 1500)
+    monkeypatch.setattr(fsck, "MARGIN_MS", 500)
+    monkeypatch.setattr(fsck, "BUCKET_MS", 150)
+    shard, end_s = house.shards["s0"], time.monotonic() + 6
+    while time.monotonic() < end_s:
+        shard.fold(25)
+        cursor = shard.store.cursor()
+        shard.store.trim(wall_clock_ms(), cursor.id, cursor.acts)
+        assert house.notary.round(whole=shard.dice.random() < 0.3) == []
+        if shard.dice.random() < 0.2:
+            house.notary = house.new_notary()
+    memory = house.notary.keepers["s0"].memory
+    assert house.keeper.xlen(keys.raw("s0")) < shard.seq * 0.7, "most were trimmed"
+    assert 1 < len(memory.seen.sealed) < 8
+    shard.fold(25)
+    assert house.notary.round(whole=True) == []
+    middle = shard.records()[-20][0]
+    house.keeper.xdel(keys.raw("s0"), middle)
+    house.keeper.xdel(keys.entries("s0"), middle)
+    assert house.notary.round(whole=True)
