@@ -270,6 +270,11 @@ def test_the_report_says_whose_what_and_who_in_the_visitors_language(client: Cli
     assert "not a primary" not in german
 
 
+def test_a_report_of_one_channel_holds_no_other(client: Client, feed: PastFeed) -> None:
+    text = get(client, "report", feed.start_s, feed.end_s, number="4711", channels=GSR).text
+    assert text.count("<figure>") == 1 and "Skin conductance" in text
+
+
 def test_a_report_of_nothing_says_so(client: Client, feed: PastFeed) -> None:
     answer = get(client, "report", feed.start_s - 5000, feed.start_s - 4000, number="4711")
     assert "Nothing was recorded" in answer.text

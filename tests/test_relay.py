@@ -18,6 +18,7 @@ from tests.socket_viewer import Viewer
 from tests.web_kit import serving, wait_until
 from twin_engine.messages import REVISED, FrameKind, Provenance, Samples, decode_wire, encode_wire
 from twin_engine.store.feed import Entry
+from web.board import Board
 from web.history import History
 from web.relay import Relay
 from web.settings import WebSettings
@@ -210,6 +211,22 @@ def test_a_store_that_is_down_is_asked_again_and_nothing_is_lost(caplog: pytest.
             stamps.append(viewer.until("status")["t"])
         assert np.allclose(np.diff(stamps), 0.25)
     assert any("can't be read, next attempt" in record.message for record in caplog.records)
+
+
+def test_the_ward_is_told_every_second_however_long_the_store_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.relay.FIRST_PATIENCE_S", 5.0)
+    feed = FakeFeed()
+    feed.down = True
+    told = list[float]()
+    board = Board(lambda sid, event, data, done: told.append(time.monotonic()) if event == "ward" else None, 99)
+    board.join("viewer")
+    relay = Relay(feed, lambda *_: None, WebSettings(), board=board)
+    relay.start()
+    try:
+        wait_until(lambda: len(told) >= 4, timeout_s=4.5)
+    finally:
+        relay.stop()
+    assert max(np.diff(told[1:])) < 2.0, "a ward's page says that it is cut off after four seconds"
 
 
 def test_a_web_that_starts_before_its_store_serves_once_the_store_is_there() -> None:

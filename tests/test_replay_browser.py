@@ -113,6 +113,21 @@ def test_the_tooltip_says_the_number_of_that_time_as_the_export_does(page: Any) 
     page.mouse.move(5, 5)
 
 
+def test_the_tooltip_stays_at_the_pointer_where_the_page_is_scrolled(browser: Any, feed: PastFeed) -> None:
+    page = browser.new_page(viewport={"width": 800, "height": 700})
+    open_at(page, feed, 310, 120, EMG)
+    page.locator(f'[data-chart="{GSR}"]').scroll_into_view_if_needed()
+    page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+    box = page.locator(f'[data-chart="{EMG}"] .u-over').bounding_box()
+    assert page.evaluate("window.scrollY") > 100 and box["y"] > 0, "scrolled, and the chart in sight"
+    x, y = box["x"] + box["width"] * 0.3, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    until(lambda: page.query_selector(f'[data-tip="{EMG}"]'))
+    tip = page.locator(".eb-timeline .eb-tip").bounding_box()
+    assert abs(tip["x"] - x) < 40 and abs(tip["y"] + tip["height"] - y) < 40
+    page.close()
+
+
 def test_the_keyboard_steps_plays_and_jumps(page: Any, feed: PastFeed) -> None:
     page.evaluate("document.activeElement.blur()")
     before = moment(page)
@@ -200,6 +215,18 @@ def test_an_hour_that_cannot_be_read_is_told_and_hatched_until_it_comes(browser:
     page.click('[data-do="retry"]')
     until(lambda: page.query_selector(".eb-trouble"), lambda trouble: trouble is None)
     assert "Not read" not in page.get_attribute(".eb-over-box canvas", "aria-label")
+    page.close()
+
+
+def test_a_comparison_that_could_not_be_read_comes_with_another_try(browser: Any, feed: PastFeed) -> None:
+    page = browser.new_page(viewport={"width": 1600, "height": 900})
+    page.route("**/compare*", lambda route: route.fulfill(status=503, body="the record store can't be reached"))
+    open_at(page, feed, 310, 120, EMG)
+    page.wait_for_selector(".eb-trouble")
+    page.unroute("**/compare*")
+    page.click('[data-do="retry"]')
+    until(lambda: fact(page, "gap", "mae"), timeout_s=5)
+    until(lambda: page.query_selector(".eb-trouble") is None, timeout_s=5)
     page.close()
 
 

@@ -258,6 +258,15 @@ def test_a_transfer_that_the_engine_refuses_says_why_and_the_next_one_is_done(pa
     assert "Bed 300" in page.inner_text(".mantine-Drawer-title")
 
 
+def test_what_is_typed_into_limits_at_once_is_not_drawn_over(page: Any) -> None:
+    asked = '"inputs":[{"id":"eb-signal"'  # Dash asks for a select that was just drawn, too
+    with page.expect_response(lambda answer: asked in (answer.request.post_data or "")) as answer:
+        open_panel(page, "p-0016", "Alarm limits")
+        page.fill(field("high", "limits"), "30")
+    assert "children" not in answer.value.text(), "nothing to draw: the form is there"
+    assert page.input_value(field("high", "limits")) == "30"
+
+
 def test_limits_are_set_for_one_patient_and_set_back(page: Any, feed: FakeWard) -> None:
     open_panel(page, "p-0014", "Alarm limits")
     page.fill(field("high", "limits"), "30")

@@ -26,6 +26,9 @@ RATE, PER_S = 12, 10.0  # acts one socket may send in that time
 MAX_FIELDS, MAX_ID = 24, 64
 CONSEQUENTIAL = frozenset({"discharge", "exchange", "transfer"})  # confirmed with the record number's end
 CONFIRM_LENGTH = 4
+_CLAIMING = frozenset({"admit", "edit", "transfer", "assign", "exchange"})
+_TAKEN = {"pseudonym": "pseudonym", "bed": "bed", "number": "number", "device": "device", "new": "device"}
+# field of such an act -> the fact of a card that nobody else's may equal
 
 
 class Acts:
@@ -120,36 +123,13 @@ def confirms(card: PatientCard, typed: object) -> bool:
 
 def conflicts(kind: str, patient: str, body: Mapping[str, Any], cards: Iterable[PatientCard]) -> dict[str, Wrong]:
     """Fields of an act that another patient of the ward already has: name, bed, number, device."""
+    if kind not in _CLAIMING:
+        return {}
     others = [card for card in cards if card.present and card.id != patient]
     wrong = dict[str, Wrong]()
-    for field, have in _HAVE.items():
-        wanted = body.get(field)
-        taken = next((card for card in others if wanted and have(card).casefold() == str(wanted).casefold()), None)
-        if taken is not None and kind in ("admit", "edit", "transfer", "assign", "exchange"):
-            wrong[field] = Wrong(f"patients.wrong.taken_{have.__name__[1:]}", pseudonym=taken.pseudonym, bed=taken.bed)
+    for field, fact in _TAKEN.items():
+        wanted = str(body.get(field) or "").casefold()
+        taken = next((card for card in others if wanted and getattr(card, fact).casefold() == wanted), None)
+        if taken is not None:
+            wrong[field] = Wrong(f"patients.wrong.taken_{fact}", pseudonym=taken.pseudonym, bed=taken.bed)
     return wrong
-
-
-def _pseudonym(card: PatientCard) -> str:
-    return card.pseudonym
-
-
-def _bed(card: PatientCard) -> str:
-    return card.bed
-
-
-def _number(card: PatientCard) -> str:
-    return card.number
-
-
-def _device(card: PatientCard) -> str:
-    return card.device
-
-
-_HAVE: dict[str, Callable[[PatientCard], str]] = {
-    "pseudonym": _pseudonym,
-    "bed": _bed,
-    "number": _number,
-    "device": _device,
-    "new": _device,
-}

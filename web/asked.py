@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from twin_engine.registry import PatientCard, shown_number
-from twin_engine.store.feed import View
+from twin_engine.store.feed import Feed, Past, View
 
 MAX_SPAN_S = 6 * 3600.0
 MAX_WHOLE_S = 600.0  # longest stretch that is given sample by sample
@@ -45,6 +45,13 @@ class Asked:
     def span_s(self) -> float:
         """How long the stretch is."""
         return self.t1_s - self.t0_s
+
+    def past(self, feed: Feed, view: View, coarse: bool = False) -> Past:
+        """What is stored of it, of the channels that were asked for. Raises StoreError."""
+        past = feed.history(self.card.id, self.t0_s, self.t1_s, view, coarse)
+        if not self.channels:
+            return past
+        return replace(past, samples={c: s for c, s in past.samples.items() if c in self.channels})
 
 
 def asked(card: PatientCard | None, patient: str, args: Mapping[str, str], number_needed: bool = False) -> Asked:

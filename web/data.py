@@ -20,7 +20,7 @@ from flask import Flask, Response, request
 
 from twin_engine.messages import FrameKind, encode_wires
 from twin_engine.store.errors import StoreError
-from twin_engine.store.feed import Feed, Past, View
+from twin_engine.store.feed import Feed
 from twin_engine.store.thin import COARSE_US, thin
 from web.asked import MAX_WHOLE_S, Asked, Refused, asked, slice_us
 from web.channels import describe, tolerance_of
@@ -60,20 +60,12 @@ def register(server: Flask, feed: Feed, relay: Relay, settings: WebSettings) -> 
         return Response("there is no such data here\n", 404, mimetype="text/plain")
 
 
-def past_of(feed: Feed, a: Asked, view: View, coarse: bool = False) -> Past:
-    """The channels that were asked for."""
-    past = feed.history(a.card.id, a.t0_s, a.t1_s, view, coarse)
-    if not a.channels:
-        return past
-    return Past({c: s for c, s in past.samples.items() if c in a.channels}, past.events, past.devices)
-
-
 def _history(feed: Feed, a: Asked) -> Response:
     if not a.points and a.span_s > MAX_WHOLE_S:
         raise Refused(400, f"expected points= for more than {MAX_WHOLE_S:.0f} s, got none; nothing was read")
     size = slice_us(a.span_s, a.points, len(a.channels)) if a.points else 0
     coarse = size >= COARSE_US
-    past = past_of(feed, a, a.view, coarse)
+    past = a.past(feed, a.view, coarse)
     if a.points:
         size = max(size, slice_us(a.span_s, a.points, len(past.samples)))
     samples = [
@@ -86,7 +78,7 @@ def _history(feed: Feed, a: Asked) -> Response:
 
 
 def _events(feed: Feed, a: Asked) -> Response:
-    shown, known = (past_of(feed, a, view, coarse=True) for view in ("live", "best"))
+    shown, known = (a.past(feed, view, coarse=True) for view in ("live", "best"))
     return _json(
         {
             "from": a.t0_s, "to": a.t1_s, "now": time.time(), "events": shown.events, "devices": shown.devices,
@@ -102,7 +94,7 @@ def _compare(feed: Feed, a: Asked) -> Response:
     """Every sample counts, so a long stretch is held against the truth part by part: never hours decoded at once."""
     parts: dict[str, list[Score]] = {}
     for part in _parts(a):
-        shown, known = (past_of(feed, part, view).samples for view in ("live", "best"))
+        shown, known = (part.past(feed, view).samples for view in ("live", "best"))
         for c in shown | known:
             parts.setdefault(c, []).append(score(shown.get(c), known.get(c), tolerance_of(c)))
     return _json({"from": a.t0_s, "to": a.t1_s, "channels": {c: pooled(found).to_json() for c, found in parts.items()}})

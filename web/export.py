@@ -18,7 +18,7 @@ import numpy.typing as npt
 from device.signals import channel as channel_row
 from twin_engine.messages import REVISED, SAMPLE, Packed, Provenance
 from twin_engine.registry import shown_number
-from twin_engine.store.feed import Feed, Past, View
+from twin_engine.store.feed import Feed
 from web.asked import Asked
 
 COLUMNS = (
@@ -65,19 +65,14 @@ def _piece(feed: Feed, a: Asked, start_s: float) -> list[str]:
     end_s = min(a.t1_s, start_s + _PIECE_S)
     if end_s < a.t1_s:
         end_s -= 1e-6  # the next piece begins there
-    main, shown = (_past(feed, replace(a, t0_s=start_s, t1_s=end_s), view) for view in (a.view, "live"))
+    piece = replace(a, t0_s=start_s, t1_s=end_s)
+    main, shown = piece.past(feed, a.view).samples, piece.past(feed, "live").samples
     rows = [_rows(c, main.get(c), shown.get(c)) for c in sorted(main | shown)]
     if not rows:
         return []
     times = np.concatenate([t for t, _ in rows])
     lines = np.concatenate([text for _, text in rows])
     return ["\n".join(lines[np.argsort(times, kind="stable")]) + "\n"] if len(lines) else []
-
-
-def _past(feed: Feed, a: Asked, view: Any) -> dict[str, Packed]:
-    wanted: View = view
-    past: Past = feed.history(a.card.id, a.t0_s, a.t1_s, wanted)
-    return {c: s for c, s in past.samples.items() if not a.channels or c in a.channels}
 
 
 def _rows(channel: str, main: Packed | None, shown: Packed | None) -> tuple[Any, Texts]:

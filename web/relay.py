@@ -17,7 +17,7 @@ from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Entry, Feed, PatientCard
 from web.board import Board
 from web.history import History
-from web.room import Room, give_all, greet, send_entry
+from web.room import NOT_SILENT, Room, give_all, greet, send_entry
 from web.settings import WebSettings
 from web.viewer import Send, Viewer
 from web.ward import Row, summary
@@ -55,6 +55,7 @@ class Relay:
         self._rooms: dict[str, Room] = {}
         self._cards_at = float("-inf")
         self._why = ""
+        self._rest_until = float("-inf")
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -78,21 +79,29 @@ class Relay:
         while not self._stop.is_set():
             try:
                 self._tell_board()
-                self._round()
-                patience_s = FIRST_PATIENCE_S
-                self._why = ""
+                if self._rested():
+                    self._round()
+                    patience_s, self._why = FIRST_PATIENCE_S, ""
             except StoreError as error:
                 log.warning("the twin stream can't be read, next attempt in %.2g s: %s", patience_s, error)
-                patience_s = self._wait(patience_s, STORE_DOWN)
+                patience_s = self._rest(patience_s, STORE_DOWN)
             except Exception:  # the thread's edge: whatever it was, viewers must learn that nothing comes
                 log.exception("the relay stumbled, next attempt in %.2g s", patience_s)
-                patience_s = self._wait(patience_s, "the relay stumbled")
+                patience_s = self._rest(patience_s, "the relay stumbled")
             self._notice_silence()
 
-    def _wait(self, patience_s: float, why: str) -> float:
+    def _rest(self, patience_s: float, why: str) -> float:
+        """Leave the store alone for so long; gives how long the next time."""
         self._why = why
-        self._stop.wait(patience_s)
+        self._rest_until = time.monotonic() + patience_s
         return min(2 * patience_s, self._settings.patience_s)
+
+    def _rested(self) -> bool:
+        """Whether the store may be asked; else a part of the rest is over, and the ward is to be told that we live."""
+        left_s = self._rest_until - time.monotonic()
+        if left_s > 0:
+            self._stop.wait(min(left_s, BOARD_EVERY_S))
+        return left_s <= 0
 
     def _round(self) -> None:
         self._meet_patients()
@@ -139,7 +148,7 @@ class Relay:
             was_silent, room.silent = room.silent, None
             for viewer in list(room.viewers.values()):
                 if was_silent:
-                    viewer.offer("silent", {"since": None, "why": ""})
+                    viewer.offer("silent", NOT_SILENT)
                 send_entry(viewer, entry)
         if self._on_sent is not None:
             self._on_sent(entry, int(self._clock() * 1000))

@@ -7,6 +7,7 @@ record and commands, with who did what; a plot of each channel; what it must not
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -54,8 +55,8 @@ def report(feed: Feed, a: Asked, who: str, made: datetime, language: str) -> str
     """The whole page. Raises StoreError."""
     t = words(language)
     coarse = a.span_s > _WHOLE_S
-    shown = feed.history(a.card.id, a.t0_s, a.t1_s, "live", coarse)
-    known = feed.history(a.card.id, a.t0_s, a.t1_s, "best", coarse)
+    shown = a.past(feed, "live", coarse)
+    known = a.past(feed, "best", coarse)
     pen = _Pen(feed, a, t, language, shown, known, coarse)
     body = "".join((*pen.head(who, made), *pen.table(), *pen.story(), *pen.plots(), *pen.limits()))
     title = escape(t("report.title", patient=a.card.pseudonym))
@@ -142,7 +143,7 @@ class _Pen:
         return score(shown, known, tolerance_of(channel))
 
     def _whole(self, channel: str, view: View, holes: list[tuple[float, float]]) -> Packed | None:
-        pasts = [self._feed.history(self._a.card.id, start, end, view) for start, end in holes]
+        pasts = [replace(self._a, t0_s=start, t1_s=end).past(self._feed, view) for start, end in holes]
         parts = [past.samples[channel] for past in pasts if channel in past.samples]
         return joined(parts) if parts else None
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from web.fields import BOUNDS
 from web.words import catalogue, words
 
 ALARMS = ("alarm-raised", "alarm-over", "alarm-acknowledged", "audio-paused", "audio-resumed", "gap-opened", "withheld")
 THREATS = ("refused", "quarantined")
 PEOPLE = ("admitted", "edited", "transferred", "discharged", "assigned", "released", "limits-changed", "act-refused")
 CHAPTERS = {"alarms": ALARMS, "threats": THREATS, "people": PEOPLE, "commands": ("command",)}
-_BOUNDS = ("crisis_low", "low", "high", "crisis_high")
 
 
 class Teller:
@@ -54,7 +54,7 @@ class Teller:
     def _limits(self, facts: Mapping[str, str]) -> str:
         if facts.get("on") == "off":
             return self._t("patients.limit_off")
-        return ", ".join(f"{self._field(name)} {facts.get(name) or '–'}" for name in _BOUNDS)
+        return ", ".join(f"{self._field(name)} {facts.get(name) or '–'}" for name in BOUNDS)
 
 
 __all__ = ["CHAPTERS", "Teller"]

@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from twin_engine.messages import Provenance
 from twin_engine.registry import PatientCard
 
 Row = dict[str, Any]
 Point = tuple[float, float | None, int]  # Unix s, value or None, provenance
 
-PROVENANCE = {"measured": 0, "synthesised": 1, "predicted": 2, "quarantined": 3, "withheld": 4}
+PROVENANCE = {p.name.lower(): int(p) for p in Provenance}
 NEVER = 5
 VITALS = 4
 SPARK_POINTS, SPARK_STEP_S = 60, 0.9

@@ -11,6 +11,7 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 from flask import request
 
+from web.pages.shell import TITLE
 from web.relay import Relay
 from web.words import COOKIE, Translate, best, words
 
@@ -105,7 +106,7 @@ def register_missing(relay: Relay) -> None:
     for page in dash.page_registry.values():
         if "<patient>" in (page.get("path_template") or ""):
             page["layout"] = _of_known(page["layout"], relay)
-    dash.register_page("not_found_404", title="Everbeat", layout=lambda **_: missing())
+    dash.register_page("not_found_404", title=TITLE, layout=lambda **_: missing())
 
 
 def _of_known(layout: Callable[..., Any], relay: Relay) -> Callable[..., Any]:

@@ -18,7 +18,6 @@ from dash import html
 from device.signals import SIGNALS
 from twin_engine.registry import DEFAULT_LIMITS, SEXES, Limits, PatientCard, shown_number
 from web.acts import CONFIRM_LENGTH, CONSEQUENTIAL
-from web.fields import BOUNDS
 from web.look import looks
 from web.words import Translate
 
@@ -209,4 +208,4 @@ def _device(s: Sheet, name: str, known: list[str]) -> dmc.Autocomplete:
     )  # fmt: skip
 
 
-__all__ = ["BOUNDS", "OFF", "ON", "TABS", "Sheet", "admit", "limited", "of", "seen", "suggestion"]
+__all__ = ["OFF", "ON", "TABS", "Sheet", "admit", "limited", "of", "seen", "suggestion"]

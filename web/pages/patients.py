@@ -25,6 +25,7 @@ from web.pages import patient_forms as forms
 from web.pages import pending
 from web.pages.frame import PATIENTS, translate
 from web.pages.patient_tables import devices, devices_table, patients_table
+from web.pages.shell import TITLE
 from web.relay import Relay
 from web.words import Translate
 
@@ -36,7 +37,7 @@ _FIELD = {"type": "eb-field", "name": ALL, **_PART}
 
 def register(app: Dash, relay: Relay, acts: Acts) -> None:
     """The page and its callbacks."""
-    dash.register_page("patients", path=PATIENTS, title="Everbeat", layout=lambda **_: layout(relay))
+    dash.register_page("patients", path=PATIENTS, title=TITLE, layout=lambda **_: layout(relay))
     _register_tables(app, relay)
     _register_panel(app, relay)
     _register_sending(app, relay, acts)
@@ -51,7 +52,7 @@ def layout(relay: Relay) -> html.Main:
         [
             ui.SessionBar(id="session-bar", page="patients"),
             html.Div(
-                [html.H1(t("patients.page")), html.P("", id="eb-note", role="status", className="eb-note"),
+                [html.H1(t("patients.page")), html.P("", id="eb-note", role="status", className="eb-outcome"),
                  dmc.Button(t("patients.do.admit"), id="eb-admit", color="cyan", variant="filled")],
                 className="eb-ward-tools",
             ),
@@ -86,7 +87,7 @@ def _panel(t: Translate) -> dmc.Drawer:
         [
             html.Div(tabs, id="eb-tabs"),
             html.Div([], id="eb-form"),
-            html.P("", id="eb-panel-note", role="status", className="eb-note"),
+            html.P("", id="eb-panel-note", role="status", className="eb-outcome"),
         ],
         id="eb-panel", opened=False, position="right", size="min(560px, 100vw)", title="", padding="lg",
         closeButtonProps={"aria-label": t("button.close"), "size": "lg"}, transitionProps={"duration": 0},
@@ -142,11 +143,14 @@ def _register_panel(app: Dash, relay: Relay) -> None:
 
     @app.callback(
         Output("eb-form", "children", allow_duplicate=True),
-        Input("eb-signal", "value"), State("eb-who", "data"), prevent_initial_call=True,
+        Input("eb-signal", "value"), State({"type": "eb-wrong", **_PART}, "id"), State("eb-who", "data"),
+        prevent_initial_call=True,
     )  # type: ignore[untyped-decorator]  # dash is untyped  # fmt: skip
-    def other_signal(signal: str, patient: str) -> Any:
+    def other_signal(signal: str, drawn: list[dict[str, str]], patient: str) -> Any:
         card = relay.card(patient) if patient else None
-        return forms.of("limits", card, translate(), [], [], signal) if card else no_update
+        if card is None or any(form["about"] == signal for form in drawn):  # Dash asks for a select just drawn, too
+            return no_update
+        return forms.of("limits", card, translate(), [], [], signal)
 
 
 def _drawn(relay: Relay, patient: str, tab: str) -> tuple[Any, Any, bool]:

@@ -16,6 +16,7 @@ from twin_engine.store.feed import Feed
 from web import ui
 from web.pages.commands import BUTTONS, button, expectation, face, payload
 from web.pages.frame import ROOM_TEMPLATE, patient_of, section, translate
+from web.pages.shell import TITLE
 from web.relay import Relay
 from web.settings import WebSettings
 from web.words import Translate
@@ -27,7 +28,7 @@ COMMAND, PENDING = "eb-command", "eb-pending"  # classes of a button, and of one
 
 def register(app: Dash, feed: Feed, relay: Relay, settings: WebSettings) -> None:
     """The page, and its demo bar: a press becomes a command, an answer becomes a new face."""
-    dash.register_page("room", path_template=ROOM_TEMPLATE, title="Everbeat", layout=lambda **_: layout(settings))
+    dash.register_page("room", path_template=ROOM_TEMPLATE, title=TITLE, layout=lambda **_: layout(settings))
     _register_commands(app, feed, relay)
 
 

@@ -8,13 +8,14 @@ from dash import Dash, html
 from twin_engine.store.feed import Feed
 from web import ui
 from web.pages.frame import WARD
+from web.pages.shell import TITLE
 from web.relay import Relay
 from web.settings import WebSettings
 
 
 def register(app: Dash, feed: Feed, relay: Relay, settings: WebSettings) -> None:
     """The page."""
-    dash.register_page("ward", path=WARD, title="Everbeat", layout=lambda **_: layout())
+    dash.register_page("ward", path=WARD, title=TITLE, layout=lambda **_: layout())
 
 
 def layout() -> html.Main:

@@ -100,7 +100,7 @@ class Downtime(_Base):
 class SessionBar(_Base):
     """Head of every page: places to go, language, clock; on a patient's pages whose they are and the line's state.
 
-    `page`: "ward", "room", "replay", "patients" or "downtime".
+    `page`: "ward", "room", "replay" or "patients".
     """
 
     _type = "SessionBar"

@@ -25,7 +25,6 @@ export const area = (name) => Object.fromEntries(
   Object.keys(texts.en).filter((key) => key.startsWith(`${name}.`)).map((key) => [key.slice(name.length + 1), t(key)]),
 );
 
-
 /** The text of `key` with its placeholders as they are. */
 export const raw = (key) => texts[language()][key] ?? texts.en[key] ?? key;
 

@@ -5,10 +5,22 @@
 export const KEEP_S = 180;
 export const SLOW_KEEP_S = 640; // at 0.625 mm/s a wide screen is as long
 const SAME_S = 0.0005; // two times closer than this are the same sample (device clocks count whole ms)
-const COLUMNS = [
+export const COLUMNS = [
   ['t', Float64Array], ['value', Float32Array], ['lower', Float32Array], ['upper', Float32Array],
   ['confidence', Uint8Array], ['provenance', Uint8Array],
 ];
+
+/** Index of the last of the first `n` times, which rise, that is not after `t`; -1 where there is none. */
+export function lastAt(times, n, t) {
+  let low = 0;
+  let high = n;
+  while (low < high) {
+    const mid = (low + high) >> 1;
+    if (times[mid] <= t) low = mid + 1;
+    else high = mid;
+  }
+  return low - 1;
+}
 
 export class Series {
   /** @param {string} channel @param {number} period nominal, s */
@@ -41,14 +53,7 @@ export class Series {
 
   /** Index of the last sample at or before `t` (Unix s); -1 where there is none. */
   indexAt(t) {
-    let low = 0;
-    let high = this.n;
-    while (low < high) {
-      const mid = (low + high) >> 1;
-      if (this.t[mid] <= t) low = mid + 1;
-      else high = mid;
-    }
-    return low - 1;
+    return lastAt(this.t, this.n, t);
   }
 
   /** A copy of the samples since `from` (Unix s), which no later message changes. */

@@ -4,6 +4,7 @@
 import {io} from 'socket.io-client';
 import {EngineClock, ViewClock} from './clock.js';
 import {patientOfPage} from './address.js';
+import {shownNumber} from './person.js';
 import {Scale} from './scale.js';
 import {Series} from './series.js';
 import {NOTHING, bodyWords, breathFill, channelsOf} from './bodyView.js';
@@ -37,7 +38,7 @@ class Store {
 
   /** Whose screen this is, and the line to the server: what an act is sent with. Capture it where it is drawn. */
   get whose() {
-    return {patient: this.patient, number: this.card ? this.card.number || this.card.id : '', socket: this.socket};
+    return {patient: this.patient, number: this.card ? shownNumber(this.card) : '', socket: this.socket};
   }
 
   /** Subscribe to tick, channels, events, card, past, picked or status. Returns the way out. */
@@ -76,9 +77,8 @@ class Store {
       this.down ??= Date.now() / 1000;
       if (reason === 'io server disconnect' && !this.closed) setTimeout(() => this.socket.connect(), RETRY_MS); // no such patient, yet
     });
-    this.socket.on('connect_error', (error) => {
+    this.socket.on('connect_error', () => {
       this.down ??= Date.now() / 1000;
-      this.lineError = error.message;
       if (!this.socket.active && !this.closed) setTimeout(() => this.socket.connect(), RETRY_MS); // refused: admitted a moment ago?
     });
     this.timer = setInterval(() => this.#tick(), TICK_MS);

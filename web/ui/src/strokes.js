@@ -70,14 +70,14 @@ export function lineAcross(g, x0, x1, y, ratio) {
   g.setLineDash([]);
 }
 
-/** Diagonal lines, as a pattern that fills a stretch without an honest value. */
-export function hatch(g, ratio) {
-  const size = Math.round(9 * ratio);
+/** Diagonal lines of `px` and `width` (css px), as a pattern that fills a stretch without an honest value. */
+export function hatch(g, ratio, color = '#33475b', px = 9, width = 1.6) {
+  const size = Math.round(px * ratio);
   const tile = document.createElement('canvas');
   tile.width = tile.height = size;
   const h = tile.getContext('2d');
-  h.strokeStyle = '#33475b';
-  h.lineWidth = 1.6 * ratio;
+  h.strokeStyle = color;
+  h.lineWidth = width * ratio;
   for (const shift of [-size, 0, size]) {
     h.moveTo(shift, size);
     h.lineTo(shift + size, 0);

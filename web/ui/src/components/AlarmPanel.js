@@ -4,12 +4,12 @@ import React, {useEffect, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
 import {quiet} from '../alarms.js';
 import {t} from '../i18n.js';
+import {identity} from '../person.js';
 import {alarmText} from '../telling.js';
 import {clockTime, countdown, span} from '../words.js';
 import AlarmLog from './AlarmLog.js';
 import {Kind, Lamp, State, calm} from './alarmParts.js';
 import {useStore} from './hooks.js';
-import {identity} from './SessionBar.js';
 
 const SHORTCUT = 'eb-no-shortcut-a';
 

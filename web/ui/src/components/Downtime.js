@@ -8,11 +8,9 @@ import {hold} from '../store.js';
 import {clockTime, span} from '../words.js';
 import {useMine} from './hooks.js';
 
-/** A patient's line and engine, read at each tick. */
-const ofPatient = (s) => downtime(s.connection(), s.status, s.engineNow() || Date.now() / 1000);
-
-/** The notice. `contact`: whom to call, '' = the catalogue's default. `read`: another page's own way to know. */
-function Downtime({id, contact = '', read = ofPatient}) {
+/** The notice. `contact`: whom to call, '' = the catalogue's default. It has its own timer: it must not fall silent with the
+ * store's tick. */
+function Downtime({id, contact = ''}) {
   const [{failed, since, current, told}, show] = useState({failed: '', since: NaN, current: true, told: ''});
   const [small, shrink] = useState(false);
   const last = useRef('');
@@ -20,7 +18,7 @@ function Downtime({id, contact = '', read = ofPatient}) {
   useEffect(() => keepSheet(), []);
   useEffect(() => {
     const look = () => {
-      const now = read(s);
+      const now = downtime(s.connection(), s.status, s.engineNow() || Date.now() / 1000);
       const words = Number.isFinite(now.since) ? t('downtime.since', {time: clockTime(now.since), span: span(Date.now() / 1000 - now.since)}) : t('downtime.since_unknown');
       const text = `${now.failed}|${now.failed && words}`;
       if (text === last.current) return;
@@ -71,7 +69,5 @@ Downtime.propTypes = {
   id: PropTypes.string,
   /** Whom to call; '' = "your hospital's number". */
   contact: PropTypes.string,
-  /** Returns {failed, since, current} (downtime.js). */
-  read: PropTypes.func,
 };
 export default Downtime;

@@ -5,9 +5,9 @@ import PropTypes from 'prop-types';
 import {act} from '../acts.js';
 import {signalName, t} from '../i18n.js';
 import {BOUNDS, bodyOf, formOf, meaning, numberOf, signature} from '../limits.js';
+import {identity} from '../person.js';
 import {lookOf} from '../view.js';
 import {useStore} from './hooks.js';
-import {identity} from './SessionBar.js';
 
 /** Edit, reset or switch off the limits of `channel`'s signal. */
 function LimitsDialog({channel, close}) {

@@ -17,12 +17,11 @@ function PatientTwin({id, glbUrl, setProps}) {
   const [missing, setMissing] = useState(false); // its module could not be had
   const [tries, setTries] = useState(0);
   useEffect(() => {
-    const reducedMotion = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
     let gone = false;
     lazy('body').then(({mountTwin}) => {
       if (gone) return;
       viewer.current = mountTwin(box.current, {
-        glbUrl, getView: () => s.body(), onPick: (place) => s.pick(place), labels: area('body'), reducedMotion, pose: poses.get(patient),
+        glbUrl, getView: () => s.body(), onPick: (place) => s.pick(place), labels: area('body'), pose: poses.get(patient),
       });
       if (s.card) viewer.current.setPatient(measures(s.card));
       viewer.current.setPicked(s.picked?.region ?? null);

@@ -1,12 +1,11 @@
 // What is known of a picked place of the body: for each of its channels the value, where it comes from, how sure it is, when
 // the sensor last spoke, the last minute as a small trace, and the way to its history.
 import React, {useRef} from 'react';
-import {replayPath} from '../address.js';
+import {go, replayPath} from '../address.js';
 import {channelName, has, t} from '../i18n.js';
-import {lookOf, rangeText} from '../view.js';
-import {badge, clockTime, notCurrent, number, percent, span} from '../words.js';
+import {lookOf, shown} from '../view.js';
+import {clockTime, notCurrent, span} from '../words.js';
 import {drawSpark} from '../spark.js';
-import {go} from './SessionBar.js';
 import {mark, put, useMine, useTick} from './hooks.js';
 
 /** A card for `place`, a region or an organ, with a row for each of `channels`; `onClose` when it is to go. */
@@ -40,11 +39,11 @@ function write(s, id, row) {
   const sample = s.view.samples.get(id);
   if (!sample || !row) return;
   const look = lookOf(s.looks, id);
-  const made = !['measured', 'withheld', 'none'].includes(sample.provenance);
+  const said = shown(sample, look);
   mark(row, 'data-provenance', sample.provenance);
-  put(row.querySelector('.eb-region-word'), s.view.moving ? badge(sample.provenance) : notCurrent());
-  put(row.querySelector('.eb-region-value'), `${number(sample.value, look)} ${look.unit}`);
-  put(row.querySelector('.eb-region-sure'), made ? `${t('body.confidence', {percent: percent(sample.confidence)})} · 90 %: ${rangeText(sample, look)}` : '');
+  put(row.querySelector('.eb-region-word'), s.view.moving ? said.word : notCurrent());
+  put(row.querySelector('.eb-region-value'), `${said.value} ${look.unit}`);
+  put(row.querySelector('.eb-region-sure'), said.range && `${t('body.confidence', {percent: said.sure})} · 90 %: ${said.range}`);
   const last = s.lastMeasured(id);
   const known = Number.isFinite(last) && last > 0;
   put(row.querySelector('.eb-region-last'), known ? t('body.last', {time: clockTime(last), ago: span(s.engineNow() - last)}) : t('body.never'));

@@ -2,8 +2,9 @@
 // where the readings come from, and whether the page is current.
 import React, {useEffect, useRef} from 'react';
 import PropTypes from 'prop-types';
-import {patientOfPage, replayPath, roomPath} from '../address.js';
+import {go, patientOfPage, replayPath, roomPath} from '../address.js';
 import {language, languages, t} from '../i18n.js';
+import {identity} from '../person.js';
 import {clockTime, hourMinute, sourceWord, zone} from '../words.js';
 import {mark, put, useStore, useTick, useTitle} from './hooks.js';
 
@@ -57,12 +58,6 @@ function Plain({id, page}) {
   );
 }
 
-/** Two identifiers beside the pseudonym: the record's number and the year of birth; the bed is where, not who. */
-export const identity = (card) => [
-  t('patient.number', {number: card.number || card.id}),
-  card.birth_year ? t('patient.born', {year: card.birth_year}) : t('patient.born_unknown'), card.bed,
-].join(' · ');
-
 function Places({page}) {
   const patient = patientOfPage();
   const places = [['ward', '/'], ...(patient ? [['room', roomPath(patient)], ['replay', replayPath(patient)]] : []), ['patients', '/patients']];
@@ -74,15 +69,6 @@ function Places({page}) {
       <a href="/downtime">{t('nav.downtime')}</a>
     </nav>
   );
-}
-
-/** Go to another page without loading everything anew, as Dash's own links do. */
-export function go(event, path) {
-  if (event.metaKey || event.ctrlKey || event.shiftKey || event.button > 0) return;
-  event.preventDefault();
-  window.history.pushState({}, '', path);
-  window.dispatchEvent(new CustomEvent('_dashprivate_pushstate'));
-  window.scrollTo(0, 0);
 }
 
 function Languages() {
@@ -124,7 +110,7 @@ function write(s, bar) {
 SessionBar.propTypes = {
   /** The ID used in Dash callbacks. */
   id: PropTypes.string,
-  /** "ward", "room", "replay", "patients" or "downtime". */
+  /** "ward", "room", "replay" or "patients". */
   page: PropTypes.string.isRequired,
 };
 export default SessionBar;

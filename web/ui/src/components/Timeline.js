@@ -3,6 +3,7 @@
 import React, {useEffect, useReducer, useRef} from 'react';
 import PropTypes from 'prop-types';
 import {channelName, t} from '../i18n.js';
+import {shownNumber} from '../person.js';
 import {Controls} from '../replay/Controls.js';
 import {Desk} from '../replay/desk.js';
 import {Later} from '../replay/Later.js';
@@ -17,7 +18,7 @@ function Timeline({id}) {
   const {card} = s;
   return (
     <div id={id} className="eb-timeline">
-      {card ? <Replay key={card.id} store={s} number={card.number || card.id} /> : <p className="eb-waiting" role="status">{t('patient.finding')}</p>}
+      {card ? <Replay key={card.id} store={s} number={shownNumber(card)} /> : <p className="eb-waiting" role="status">{t('patient.finding')}</p>}
     </div>
   );
 }

@@ -1,28 +1,20 @@
 // Tells Dash the little that its callbacks must know of the live line: which signals the device has, which of them are
 // unplugged, and whether a command that was asked for has been answered. Draws nothing.
-import {useEffect, useRef} from 'react';
+import {useRef} from 'react';
 import PropTypes from 'prop-types';
 import {answerTo} from '../answers.js';
-import {hold} from '../store.js';
-import {useMine} from './hooks.js';
+import {useTick} from './hooks.js';
 
 /** Live state for Dash callbacks. */
 function TwinLink({asked = {}, setProps}) {
   const told = useRef('');
-  const newest = useRef({});
-  newest.current = {asked, setProps};
-  const s = useMine();
-  useEffect(() => {
-    const look = () => {
-      const state = read(s, newest.current.asked);
-      const text = JSON.stringify(state);
-      if (text === told.current) return;
-      told.current = text;
-      newest.current.setProps?.({live: state});
-    };
-    const outs = [hold(s), s.on('tick', look)];
-    return () => outs.forEach((out) => out());
-  }, [s]);
+  useTick((s) => {
+    const live = read(s, asked);
+    const text = JSON.stringify(live);
+    if (text === told.current) return;
+    told.current = text;
+    setProps?.({live});
+  });
   return null;
 }
 

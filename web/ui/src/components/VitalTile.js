@@ -74,7 +74,7 @@ function write(s, channel, tile) {
   const poor = live && sample.provenance === 'measured' ? qualityText(info.quality) : '';
   mark(tile, 'data-quality', poor ? info.quality.verdict : 'good');
   mark(tile, 'data-value', Number.isFinite(sample.value) ? sample.value : '');
-  put(find('.eb-badge'), live ? badge(sample.provenance)  : notCurrent());
+  put(find('.eb-badge'), live ? badge(sample.provenance) : notCurrent());
   put(find('.eb-numeral'), number(sample.value, look));
   put(find('.eb-range span'), known && sample.provenance !== 'measured' ? rangeText(sample, look) : '');
   const sure = known ? Math.round(sample.confidence * 100) : 0;

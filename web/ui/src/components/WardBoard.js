@@ -3,19 +3,19 @@
 // that is about to press.
 import React, {useEffect, useMemo, useReducer, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
+import {go} from '../address.js';
+import {STARS} from '../alarms.js';
 import {t} from '../i18n.js';
 import {loudest, wanted} from '../sound.js';
 import {arrange, count} from '../wardOrder.js';
 import {holdWard, wardStore} from '../wardStore.js';
 import {clockTime} from '../words.js';
 import {keepSheet} from './Downtime.js';
-import {go} from './SessionBar.js';
 import Sound from './Sound.js';
 import WardRow from './WardRow.js';
 
 const CALM_MS = 1200; // rows keep their places while a pointer moves over them, and this much longer
 const PATIENCE_MS = 5000; // but no longer than this
-const STARS = {3: '***', 2: '**', 1: '*'};
 
 /** Every patient at a glance. */
 function WardBoard({id}) {

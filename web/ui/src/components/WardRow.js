@@ -1,18 +1,15 @@
 // One patient in one row. Drawn anew when the server has news of her (once a second) or the page's line changes; rows
 // that are out of sight wait until they come into it.
 import React, {memo, useEffect, useReducer, useRef} from 'react';
-import {roomPath} from '../address.js';
-import {fromEngine} from '../alarms.js';
+import {go, roomPath} from '../address.js';
+import {STARS, fromEngine} from '../alarms.js';
 import {channelName, signalName, t} from '../i18n.js';
+import {identifiers} from '../person.js';
 import {alarmText} from '../telling.js';
 import {lookOf} from '../view.js';
 import {drawSpark} from '../wardSpark.js';
 import {holdWard, wardStore} from '../wardStore.js';
-import {badge, clockTime, number, percent, sourceWord, span} from '../words.js';
-import {go} from './SessionBar.js';
-
-const WORDS = ['measured', 'synthesised', 'predicted', 'quarantined', 'withheld', 'none'];
-const STARS = {3: '***', 2: '**', 1: '*'};
+import {badge, clockTime, notCurrent, number, percent, provenanceWord, sourceWord, span} from '../words.js';
 
 function WardRow({id, current}) {
   const [, draw] = useReducer((n) => n + 1, 0);
@@ -42,7 +39,7 @@ function WardRow({id, current}) {
       <p className="eb-wrow-bed">{row.card.bed}</p>
       <div className="eb-wrow-who">
         <a href={roomPath(id)} onClick={(event) => go(event, roomPath(id))}>{row.card.pseudonym}</a>
-        <span>{t('patient.number', {number: row.card.number})} · {row.card.born ? t('patient.born', {year: row.card.born}) : t('patient.born_unknown')}</span>
+        <span>{identifiers(row.card.number, row.card.born)}</span>
       </div>
       <State row={row} now={store.now()} looks={store.looks} current={current} />
       <Sure sure={row.sure} live={live} />
@@ -90,13 +87,13 @@ function Sure({sure: [word, confidence, channel], live}) {
   const made = ['synthesised', 'predicted', 'quarantined'].includes(word);
   return (
     <p className="eb-wrow-sure" data-provenance={live ? word : 'none'} title={channel ? t('ward.worst', {channel: channelName(channel, channel)}) : ''}>
-      <b>{live ? badge(word) : t('provenance.not_current')}</b> <span>{live && made ? percent(confidence) : ''}</span>
+      <b>{live ? badge(word) : notCurrent()}</b> <span>{live && made ? percent(confidence) : ''}</span>
     </p>
   );
 }
 
 function Vital({look, name, vital: [value, code, sure], live}) {
-  const word = WORDS[code] ?? 'none';
+  const word = provenanceWord(code);
   return (
     <li className="eb-vital" data-provenance={word} style={{'--data': look.color}}>
       <span className="eb-vital-name">{name}</span>

@@ -1,10 +1,9 @@
 // The page's alarms as React sees them: the list is made at every tick, and a component draws anew only when what it
 // shows has changed.
-import {useEffect, useRef, useState} from 'react';
+import {useRef, useState} from 'react';
 import {standing} from '../alarms.js';
-import {hold} from '../store.js';
 import {wanted} from '../sound.js';
-import {useMine} from './hooks.js';
+import {useMine, useTick} from './hooks.js';
 
 const here = new Map(); // patient -> alarms about this page's own line, acknowledged on this screen: key -> since
 const hereOf = (patient) => here.get(patient) ?? here.set(patient, new Map()).get(patient);
@@ -30,19 +29,14 @@ export function useAlarms() {
   const s = useMine();
   const [seen, show] = useState(() => readAlarms(s));
   const shown = useRef('');
-  useEffect(() => {
-    const look = () => {
-      const next = readAlarms(s);
-      const counts = next.alarms.length || next.audio?.paused_until_s;
-      const text = JSON.stringify([next.alarms, next.audio, next.heard, next.gone, next.whose.number, counts ? Math.floor(next.now) : 0]);
-      if (text === shown.current) return;
-      shown.current = text;
-      show(next);
-    };
-    look();
-    const outs = [hold(s), s.on('tick', look)];
-    return () => outs.forEach((out) => out());
-  }, [s]);
+  useTick(() => {
+    const next = readAlarms(s);
+    const counts = next.alarms.length || next.audio?.paused_until_s;
+    const text = JSON.stringify([next.alarms, next.audio, next.heard, next.gone, next.whose.number, counts ? Math.floor(next.now) : 0]);
+    if (text === shown.current) return;
+    shown.current = text;
+    show(next);
+  });
   return seen;
 }
 

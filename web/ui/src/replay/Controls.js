@@ -1,9 +1,7 @@
 // The replay's controls: play and speed, steps, jumps, how much is shown, and what can be taken away.
 import React from 'react';
-import {go} from '../components/SessionBar.js';
-import {roomPath} from '../address.js';
+import {go, roomPath} from '../address.js';
 import {t} from '../i18n.js';
-import {zone} from '../words.js';
 import {SPANS, SPEEDS} from './model.js';
 
 export const JUMPS = {gap: 'g', alarm: 'a', threat: 't'};
@@ -46,9 +44,8 @@ export function Controls({model, past, jump, can}) {
 
 /** What is taken away: the visible range in the chosen view; times in the viewer's zone. */
 const away = (model) => ({
-  from: model.t0.toFixed(3), to: model.t1.toFixed(3), view: model.view, zone: Intl.DateTimeFormat().resolvedOptions().timeZone || zoneOf(),
+  from: model.t0.toFixed(3), to: model.t1.toFixed(3), view: model.view, zone: Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC',
 });
-const zoneOf = () => (zone().includes('/') ? zone().split(' ')[1] : 'UTC');
 
 function Button({name, text, title, ...rest}) {
   return <button type="button" data-do={name} aria-label={t(`replay.do_${name}`)} title={title ?? t(`replay.do_${name}`)} {...rest}>{text}</button>;

@@ -2,8 +2,7 @@
 // timeline bundle into the places.
 import React from 'react';
 import {channelName, t} from '../i18n.js';
-import {rangeText} from '../view.js';
-import {badge, number, percent} from '../words.js';
+import {shown} from '../view.js';
 
 /** @param {{rows: [{id, meta, look}], chosen, onChoose(id)}} props */
 export function Rows({rows, chosen, onChoose}) {
@@ -19,14 +18,14 @@ export function Rows({rows, chosen, onChoose}) {
 export function Values({rows, samples, chosen, onChoose}) {
   return rows.map(({id, meta, look}) => {
     const sample = samples.get(id);
-    const made = ['synthesised', 'predicted', 'quarantined'].includes(sample?.provenance);
+    const said = sample ? shown(sample, look) : {value: '…', word: '', range: ''};
     return (
       <button type="button" key={id} className="eb-then" data-then={id} data-provenance={sample?.provenance ?? 'none'} data-chosen={id === chosen}
         data-value={Number.isFinite(sample?.value) ? sample.value : ''} data-at={Number.isFinite(sample?.t) ? sample.t : ''} style={{'--data': look.color}} onClick={() => onChoose(id)}>
         <span className="eb-then-name">{channelName(id, meta.label)}</span>
-        <span className="eb-then-main"><b>{sample ? number(sample.value, look) : '…'}</b> <i>{look.unit}</i></span>
-        <span className="eb-then-word">{sample ? badge(sample.provenance) : ''}{sample?.revised ? ` · ${t('replay.revised')}` : ''}</span>
-        <span className="eb-then-sure">{made ? `${rangeText(sample, look)} · ${percent(sample.confidence)}` : ''}</span>
+        <span className="eb-then-main"><b>{said.value}</b> <i>{look.unit}</i></span>
+        <span className="eb-then-word">{said.word}{sample?.revised ? ` · ${t('replay.revised')}` : ''}</span>
+        <span className="eb-then-sure">{said.range && `${said.range} · ${said.sure}`}</span>
       </button>
     );
   });

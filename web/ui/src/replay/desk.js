@@ -1,14 +1,16 @@
 // What holds the replay together: it reads the past, moves model, charts and overview together, hears the keyboard, and
 // keeps the address. React draws what it holds, a few times a second at most.
-import {has, t} from '../i18n.js';
+import {t} from '../i18n.js';
 import {lazy} from '../lazy.js';
 import {lookOf, orderChannels, sampleAt} from '../view.js';
 import {clockTime, tick} from '../words.js';
 import {JUMPS} from './Controls.js';
 import {Hours} from './hours.js';
+import {onKey} from './keys.js';
 import {Model, fromAddress, toAddress} from './model.js';
 import {MAX_S, Past} from './past.js';
 import {countOf, gapAt, markKind, stopAfter, stops, storyOf} from './story.js';
+import {troubleText} from './troubles.js';
 
 const DRAW_MS = 90;
 const FETCH_MS = 130;
@@ -42,7 +44,7 @@ export class Desk {
   /** Start, with the elements to draw into. Returns the end. */
   mount({over, charts, head}) {
     Object.assign(this, {head, gone: false});
-    const keys = (event) => this.#key(event);
+    const keys = (event) => onKey(event, this.model, this.jump);
     document.addEventListener('keydown', keys);
     const off = this.model.on((what) => this.#moved(what));
     const refresh = setInterval(() => this.#refresh(), REFRESH_MS);
@@ -92,6 +94,7 @@ export class Desk {
     if (this.gone) return;
     this.loadAgain?.();
     if (this.troubles.window) this.#fetchSoon();
+    if (this.troubles.gap) this.gapKey = null; // asked for anew when it is drawn, after the hours
     this.#readHours();
   }
 
@@ -233,15 +236,16 @@ export class Desk {
     const gap = id && gapAt(this.story, id, this.model.t);
     const key = gap ? `${id}|${gap[0]}` : '';
     if (key === this.gapKey) return;
-    Object.assign(this, {gapKey: key});
+    this.gapKey = key;
     this.scores.gap = null;
+    delete this.troubles.gap; // that was another gap's
     if (!gap) return;
     try {
       const found = await this.past.compare(gap[0] - 0.001, gap[1] + 0.001);
       if (this.gapKey === key) this.scores.gap = found;
-      this.#well('gap');
+      this.draw();
     } catch (error) {
-      this.#fail('gap', error);
+      if (this.gapKey === key) this.#fail('gap', error);
     }
   }
 
@@ -284,21 +288,6 @@ export class Desk {
     this.draw();
   }
 
-  #key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.('input, select, textarea, a')) return;
-    const onButton = event.target.closest?.('button');
-    const jumpKind = Object.keys(JUMPS).find((kind) => JUMPS[kind] === event.key.toLowerCase());
-    const step = event.shiftKey ? 10 : 1;
-    if (event.key === ' ' && !onButton) this.model.play();
-    else if (event.key === 'ArrowLeft') this.model.go(this.model.t - step);
-    else if (event.key === 'ArrowRight') this.model.go(this.model.t + step);
-    else if (event.key === 'PageUp') this.model.range(this.model.t0 - this.model.span, this.model.t0, this.model.t - this.model.span);
-    else if (event.key === 'PageDown') this.model.range(this.model.t1, this.model.t1 + this.model.span, this.model.t + this.model.span);
-    else if (jumpKind) this.jump(jumpKind, event.shiftKey);
-    else return;
-    event.preventDefault();
-  }
-
   /** The address names the moment, so that it can be sent to a colleague; not more often than browsers allow. */
   #keepAddress() {
     this.keeping ??= setTimeout(() => {
@@ -309,11 +298,7 @@ export class Desk {
 
   /** What could not be read, in a sentence; '' where nothing is amiss. */
   get trouble() {
-    const part = ['bundle', 'hours', 'window', 'moment', 'gap'].find((name) => this.troubles[name]);
-    if (!part) return '';
-    const why = whyOf(this.troubles[part]);
-    if (part === 'bundle') return t('replay.no_charts', {why});
-    return t(this.rows.length ? 'replay.trouble_part' : 'replay.trouble', {why});
+    return troubleText(this.troubles, this.rows.length > 0);
   }
 
   #fail(part, error) {
@@ -326,10 +311,4 @@ export class Desk {
     delete this.troubles[part];
     this.draw();
   }
-}
-
-/** Why something could not be read, in the page's language: by the status of the server's answer, if it gave one. */
-function whyOf({status}) {
-  if (!status) return t('replay.why_line');
-  return has(`replay.why_${status}`) ? t(`replay.why_${status}`) : t('replay.why_other', {status});
 }

@@ -1,11 +1,13 @@
 // What the replay reads of the stored past (web/data.py), and keeps: whole samples in short chunks, from which every number
 // on the page comes; thinned windows for the charts; the story and coverage hour by hour; comparisons. Requests name
 // the record number that the page shows, so that the server refuses where it would be another patient's.
+import {COLUMNS, lastAt} from '../series.js';
 import {decode} from '../wire.js';
 
 const CHUNK_S = 30;
 const BEFORE_S = 25; // slow channels: the sample that still stands at a chunk's start lies before it
 const KEEP = 80;
+const ROUNDING_S = 1e-6; // times are sums: a moment may fall this little short of its sample
 const YOUNG_S = 240; // what is younger may still grow
 const FRESH_MS = {young: 4000, old: 60000};
 export const HOUR_S = 3600;
@@ -28,20 +30,9 @@ export class Fixed {
 
   /** Index of the last sample at or before `t` (Unix s); -1 where there is none. */
   indexAt(t) {
-    let low = 0;
-    let high = this.n;
-    while (low < high) {
-      const mid = (low + high) >> 1;
-      if (this.t[mid] <= t + 1e-6) low = mid + 1;
-      else high = mid;
-    }
-    return low - 1;
+    return lastAt(this.t, this.n, t + ROUNDING_S);
   }
 }
-const COLUMNS = [
-  ['t', Float64Array], ['value', Float32Array], ['lower', Float32Array], ['upper', Float32Array],
-  ['confidence', Uint8Array], ['provenance', Uint8Array],
-];
 
 /** channel -> Fixed of one message. */
 export function seriesOf(data) {

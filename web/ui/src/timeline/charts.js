@@ -2,7 +2,7 @@
 // sample looks like is painted by paint.js, which knows provenance.
 import uPlot from 'uplot';
 import {niceRange} from '../scale.js';
-import {hatch, paintLater, paintTrace} from './paint.js';
+import {fineHatch, paintLater, paintTrace} from './paint.js';
 import {spanOf} from './pieces.js';
 
 const AXIS = {stroke: '#a9bccd', font: '11px Inter, system-ui, sans-serif', ticks: {stroke: '#22313f', size: 4}, grid: {stroke: '#13202c', width: 1}};
@@ -135,7 +135,7 @@ export class Charts {
     const {ctx, bbox} = u;
     const box = {
       x: (t) => u.valToPos(t, 'x', true), y: (v) => u.valToPos(v, 'y', true),
-      top: bbox.top, height: bbox.height, ratio, hatch: hatch(ctx, ratio),
+      top: bbox.top, height: bbox.height, ratio, hatch: fineHatch(ctx, ratio),
     };
     ctx.save();
     ctx.beginPath();

@@ -1,6 +1,6 @@
 // The strip over the whole stored past: a bar of coverage a channel, marks of gaps, alarms, threats and commands above
 // them, and the window that the charts show, which can be dragged and stretched.
-import {hatch} from './paint.js';
+import {fineHatch} from './paint.js';
 
 const MARKS_PX = 30; // two rows: alarms and threats above, gaps and commands below
 const HANDLE_PX = 9;
@@ -9,7 +9,7 @@ const LATE = 0x80;
 const INK = {alarm: '#ff7a7d', threat: '#ffb000', command: '#8fd7ff', gap: '#eaf2f9'};
 
 export class Overview {
-  /** @param {HTMLElement} box holds a canvas and the window's element @param {{onRange(t0, t1), onAt(t)}} facts */
+  /** @param {HTMLElement} box holds a canvas and the window's element @param {{onRange(t0, t1, t)}} facts */
   constructor(box, facts) {
     Object.assign(this, {box, facts, canvas: box.querySelector('canvas'), pane: box.querySelector('.eb-over-window'), from: 0, to: 1});
     this.watcher = new ResizeObserver(() => this.#paint());
@@ -91,7 +91,6 @@ export class Overview {
     this.#gaps(g);
     for (const mark of this.marks) this.#mark(g, mark);
     if (this.t0 !== undefined) this.move(this.t0, this.t1, this.t);
-    this.facts.onPainted?.();
   }
 
   #bar(g, bar, top, height) {
@@ -130,7 +129,7 @@ export class Overview {
     if (!this.unread.length) return;
     g.save();
     g.setTransform(1, 0, 0, 1, 0, 0); // the hatch is of device px
-    g.fillStyle = hatch(g, ratio);
+    g.fillStyle = fineHatch(g, ratio);
     for (const [from, to] of this.unread) {
       g.fillRect(this.#x(from) * ratio, MARKS_PX * ratio, Math.max(2, this.#x(to) - this.#x(from)) * ratio, (this.box.clientHeight - MARKS_PX) * ratio);
     }

@@ -1,26 +1,14 @@
 // How a stretch of the past is painted into a chart, with the lines of the room (strokes.js): measured solid, made dashed
 // with its ribbon, a distrusted reading as a dotted amber ghost behind the estimate, withheld hatched, missing left blank;
 // revised marked at the foot. Nothing is drawn across a hole.
-import {LINES, believed} from '../strokes.js';
+import {LINES, believed, hatch} from '../strokes.js';
 import {PROVENANCE, REVISED} from '../wire.js';
 import {HOLE, joins, piecesOf} from './pieces.js';
 
 const KIND = 0x0f;
 
-/** A diagonal hatch of this context's pixels. */
-export function hatch(ctx, ratio) {
-  const tile = document.createElement('canvas');
-  tile.width = tile.height = Math.round(8 * ratio);
-  const g = tile.getContext('2d');
-  g.strokeStyle = '#54687d';
-  g.lineWidth = ratio;
-  for (const shift of [-1, 0, 1]) {
-    g.moveTo(shift * tile.width, tile.height);
-    g.lineTo((shift + 1) * tile.width, 0);
-  }
-  g.stroke();
-  return ctx.createPattern(tile, 'repeat');
-}
+/** The room's hatch, finer and lighter: charts are small. */
+export const fineHatch = (ctx, ratio) => hatch(ctx, ratio, '#54687d', 8, 1);
 
 /** @param box {x(t), y(value), top, height (px), ratio} */
 export function paintTrace(ctx, s, box, color) {

@@ -1,6 +1,7 @@
 // A picture of the traces that can be passed on: whose they are, when, from where, at which speed and gain, and what
 // part of each was measured, all stamped into the pixels, and once more as JSON in the file (iTXt "Everbeat").
 import {locale, t} from '../i18n.js';
+import {identity} from '../person.js';
 import {LINES} from '../strokes.js';
 import {Sweep} from '../sweep.js';
 import {badge, clockTime, percent, sourceWord, tick} from '../words.js';
@@ -61,11 +62,10 @@ function say(g, text, x, y, size, color, weight = 400, width = undefined) {
 }
 
 function head(g, stamp, at, width) {
-  const {pseudonym, number, birth_year: year, bed} = stamp.patient;
-  const who = [t('patient.number', {number}), year ? t('patient.born', {year}) : t('patient.born_unknown'), bed].join(' · ');
+  const {pseudonym} = stamp.patient;
   say(g, pseudonym, 14, 28, 20, INK, 650);
   const after = 14 + g.measureText(pseudonym).width + 14;
-  say(g, who, after, 28, 13, SOFT);
+  say(g, identity(stamp.patient), after, 28, 13, SOFT);
   g.textAlign = 'right';
   say(g, stamp.notice, width - 14, 28, 12, INK, 600);
   say(g, t('traces.png_app', {app: stamp.app, version: stamp.version}), width - 14, 50, 11, DIM);

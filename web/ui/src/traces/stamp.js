@@ -1,6 +1,7 @@
 // What a snapshot of the traces says about itself: whose, when, from where, how fast and how tall, and what part of each
 // trace was measured. Pure; snapshot.js draws it.
 import {t} from '../i18n.js';
+import {shownNumber} from '../person.js';
 import {badge, percent, zone} from '../words.js';
 import {shareOf} from './share.js';
 import {paceOf} from './speed.js';
@@ -11,7 +12,7 @@ export function stampOf({card, status, rows, gains, speed, at, width, frozen, ve
   const from = (band) => at - width / (band === 'slow' ? slow : fast).pxPerS;
   return {
     app: 'Everbeat', version, notice: t('notice.secondary'),
-    patient: {pseudonym: card.pseudonym, number: card.number || card.id, birth_year: card.birth_year ?? null, bed: card.bed},
+    patient: {pseudonym: card.pseudonym, number: shownNumber(card), birth_year: card.birth_year ?? null, bed: card.bed},
     taken_utc: iso(now), to_utc: iso(at), from_utc: {fast: iso(from('fast')), slow: iso(from('slow'))}, frozen, zone: zone(new Date(at * 1000)),
     sources: Object.entries(status.devices ?? {}).map(([device, {source}]) => ({device, source})),
     speed_mm_s: {fast: fast.mm, slow: slow.mm, nominal_dpi: 96},

@@ -9,8 +9,7 @@ const EVERY_MS = 5000;
 /** The sentences of a view, [{key, text, provenance}]: regions, organs, skin, posture, air, as the page words them. */
 export function factsOf(view) {
   const places = [...REGIONS.map((name) => [name, view.regions?.[name]]), ...ORGANS.map((name) => [name, view.organs?.[name]])];
-  const air = !view.air ? [] : view.air.provenance ? [['air', view.air]] : Object.entries(view.air);
-  return [...places, ['skin', view.skin], ['posture', view.posture], ...air]
+  return [...places, ['skin', view.skin], ['posture', view.posture], ...Object.entries(view.air ?? {})]
     .filter(([, word]) => word && (word.illustrative || (word.provenance && word.provenance !== 'none')))
     .map(([key, word]) => ({
       key,

@@ -1,5 +1,6 @@
 // The body without WebGL: a flat outline in SVG with the same regions, styles, labels and lens as the room, a few
-// times a second. Doubt thins the dashes as it dissolves the room's; nothing beats or turns. Also stands in while a lost graphics context is being restored.
+// times a second. Doubt thins the dashes as it dissolves the room's; nothing beats or turns. Also stands in while a lost
+// graphics context is being restored.
 
 import { skinColour } from './ambience.js';
 import { dashDepth, presence } from './doubt.js';
@@ -32,7 +33,6 @@ export class Flat {
     this.timer = setInterval(() => this.frame(), EVERY_MS);
     this.frame();
     this.ready = Promise.resolve();
-    this.loading = Promise.resolve();
   }
 
   setPatient() {} // one outline stands for everyone

@@ -39,9 +39,9 @@ export function mountTwin(element, { glbUrl, getView, onPick = () => {}, labels 
   const can = probe(doc);
   const options = {
     glbUrl,
-    labels: labels || {},
+    labels,
     pose,
-    title: labels?.title ?? '',
+    title: labels.title ?? '',
     reducedMotion: reducedMotion ?? window.matchMedia('(prefers-reduced-motion: reduce)').matches,
   };
   const hooks = { getView: safeView(getView), pick: onPick };

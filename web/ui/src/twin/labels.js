@@ -64,7 +64,7 @@ export class Labels {
     const notes = ORGANS.filter((name) => view.organs?.[name]);
     changed = this.sync(this.notes, notes, (name) => this.makeNote(name)) || changed;
     for (const name of notes) changed = this.writeNote(this.notes.get(name), view.organs[name], name, picked) || changed;
-    changed = writeChips(this.air, [view.posture, view.skin, ...(!view.air ? [] : view.air.provenance ? [view.air] : Object.values(view.air))]) || changed;
+    changed = writeChips(this.air, [view.posture, view.skin, ...Object.values(view.air ?? {})]) || changed;
     this.stale ||= changed;
     return this.stale;
   }
@@ -91,8 +91,8 @@ export class Labels {
   makeCard(name) {
     const node = this.makeButton('eb-card', name);
     const entry = { node, ...this.makeLine() };
-    for (const part of ['name', 'value', 'word', 'others', 'bar']) entry[part] = this.make('span', `eb-${part}`, node);
-    entry.fill = this.make('i', '', entry.bar);
+    for (const part of ['name', 'value', 'word', 'others', 'meter']) entry[part] = this.make('span', `eb-${part}`, node);
+    entry.fill = this.make('i', '', entry.meter);
     const after = REGIONS.slice(REGIONS.indexOf(name) + 1).map((n) => this.cards.get(n)?.node).find(Boolean);
     this.list.insertBefore(node, after ?? [...this.notes.values()][0]?.node ?? null); // Tab goes in the order of REGIONS
     return entry;

@@ -1,5 +1,6 @@
-// The hologram's skin, and what all its shaders share; the organs' are in organMaterials.js. Colours are display RGB throughout (no colour management), so that the lens, which is
-// rendered to a texture first, looks the same as the room. What glows is added to what lies behind it.
+// The hologram's skin, and what all its shaders share; the organs' are in organMaterials.js. Colours are display RGB
+// throughout (no colour management), so that the lens, which is rendered to a texture first, looks the same as the room.
+// What glows is added to what lies behind it.
 
 import * as THREE from 'three';
 import { DOUBT } from './doubt.js';

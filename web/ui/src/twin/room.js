@@ -138,9 +138,9 @@ export class Room {
   advance(dt_s) {
     const turn = this.reducedMotion ? 0 : SWAY_RAD * Math.sin((2 * Math.PI * this.time_s) / SWAY_PERIOD_S);
     this.camera.update(dt_s);
-    const air = this.view.air?.provenance ? { air: this.view.air } : this.view.air;
+    const { air = {} } = this.view;
     if (this.figure) this.figure.skin.material.uniforms.uPixel.value = this.governor.dpr;
-    this.stage.update(this.reducedMotion ? 40 : this.time_s, Object.values(air ?? {})[0], ambience(air), this.governor);
+    this.stage.update(this.reducedMotion ? 40 : this.time_s, Object.values(air)[0], ambience(air), this.governor);
     if (this.figure) {
       const stir = this.reducedMotion || !this.view.posture?.moving ? 0 : 0.02 * Math.sin(this.time_s * 2.1);
       this.figure.posture.step(this.figure.group, dt_s, turn + stir, this.reducedMotion);

@@ -1,4 +1,5 @@
-// The overlay's style sheet, put into the page once, so that the viewer is whole on any page. Lists, rings and facts too. Every ink has at least 4.5:1 on the card's ground (#08111b).
+// The overlay's style sheet, put into the page once, so that the viewer is whole on any page. It stays when the body has
+// gone: its classes are nobody else's. Every ink has at least 4.5:1 on the card's ground (#08111b).
 
 const ID = 'eb-twin-style';
 
@@ -23,10 +24,10 @@ const CSS = `
 .eb-card .eb-word { display: block; font-size: 10px; font-weight: 650; letter-spacing: 0; white-space: nowrap; color: var(--word); }
 .eb-card .eb-other { display: block; margin-top: 2px; font-size: 10px; font-weight: 600; line-height: 1.25; color: var(--word); }
 .eb-narrow .eb-other { display: none; }
-.eb-card .eb-bar { display: none; height: 3px; margin-top: 4px; border-radius: 2px; background: rgba(160, 190, 215, .22); }
-.eb-card .eb-bar i { display: block; height: 100%; width: 100%; border-radius: 2px; background: var(--word); transform-origin: 0 50%; }
+.eb-card .eb-meter { display: none; height: 3px; margin-top: 4px; border-radius: 2px; background: rgba(160, 190, 215, .22); }
+.eb-card .eb-meter i { display: block; height: 100%; width: 100%; border-radius: 2px; background: var(--word); transform-origin: 0 50%; }
 .eb-card[data-provenance=synthesised] { border-style: dashed; border-color: rgba(255, 192, 107, .6); border-left-color: var(--ink); }
-.eb-card[data-provenance=synthesised] .eb-bar, .eb-card[data-provenance=predicted] .eb-bar { display: block; }
+.eb-card[data-provenance=synthesised] .eb-meter, .eb-card[data-provenance=predicted] .eb-meter { display: block; }
 .eb-card[data-provenance=predicted] { border-style: dotted; }
 .eb-card[data-provenance=quarantined] { border: 1px solid #ff7a59; border-left: 3px double #ff7a59; }
 .eb-card[data-provenance=withheld] { background: rgba(8, 17, 27, .7); border: 1px dotted #90a2b2; border-left: 3px dotted #90a2b2; }
