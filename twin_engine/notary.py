@@ -44,6 +44,7 @@ REFRESH_S = 60.0  # a witness' word is renewed, so that it says "as of now"
 AWAY_S = 30.0  # a witness that did not answer is let be for so long: its silence must not delay an alarm
 ARCHIVE_MS = 3_600_000
 _READ = 4096
+_BATCHES = 25  # of audit events in one round: who floods the queue must not delay an alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +315,9 @@ class Notary:
 
     def _sequence(self) -> None:
         try:
-            while self._queue.take(self._clock_ms()):
-                pass
+            for _ in range(_BATCHES):
+                if not self._queue.take(self._clock_ms()):
+                    break
         except (StoreCorrupt, SecurityError, ValueError) as error:
             log.error("the audit log takes no events: %s", error)
 
