@@ -266,7 +266,7 @@ def test_what_a_real_engine_folds_agrees_with_every_rule(
         assert examine(which, *hands) == (22, [])
         lines = [fields for _, fields in LogReader(ward.keeper, "s0").lines("0-0")]
         verdicts = {fields[b"v"].decode() for fields in lines if b"v" in fields}
-        assert verdicts == VERDICTS
+        assert verdicts == VERDICTS - {"throttled"}
     finally:
         stop.set()
         ward.close()

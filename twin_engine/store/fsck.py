@@ -6,8 +6,8 @@ approximate) and for the whole tree:
 - every raw record that was folded has one line, and every line its raw record, unless an erasure left its mark;
 - a line with an entry: it hashes to its leaf, names this record and its device, holds the hash of its ciphertext, and
   indices follow one another without a hole up to the last leaf;
-- a line without one is an open record, an answer, a duplicate or a dead letter, and looks like it; a dead letter is
-  there, with the same bytes; and it does not change once it was seen;
+- a line without one is an open record, an answer, a duplicate, one too many of its device, or a dead letter, and looks
+  like it; a dead letter is there, with the same bytes; and none changes once it was seen;
 - the record at the cursor is there;
 - leaves give the stored inner nodes, and the roots that were signed, at each size that was signed.
 """
@@ -377,6 +377,8 @@ def _fits(verdict: str, raw: _Fields, letter: _Letter | None) -> bool:
             return raw.get(b"k") == b"answer"
         case "dead":
             return letter is not None and letter[1] == hashlib.sha256(body[:65536]).digest()
+        case "throttled":
+            return raw.get(b"k") == b"event"
     try:
         return raw.get(b"k") == b"event" and parse_header(body).is_open == (verdict == "open")
     except Rejected:
