@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +17,8 @@ from security.witness import MAX_REQUEST_BYTES, Answer, Witness
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 5.0
+_PATIENCE_S = 5.0  # for the next bytes
+WHOLE_S = 60.0  # for all of a connection: who sends a byte now and then keeps no thread for long
 _AT_ONCE = 16
 
 
@@ -58,10 +61,25 @@ class _Server(ThreadingHTTPServer):
             self._room.release()
 
 
+def _cut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 def _handler(witness: Witness) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         server_version, sys_version = "everbeat-witness", ""
         protocol_version, timeout = "HTTP/1.1", _PATIENCE_S
+
+        def setup(self) -> None:
+            super().setup()
+            self._end = threading.Timer(WHOLE_S, _cut, [self.connection])
+            self._end.daemon = True
+            self._end.start()
+
+        def finish(self) -> None:
+            self._end.cancel()
+            super().finish()
 
         def do_POST(self) -> None:
             length = self.headers.get("Content-Length", "")

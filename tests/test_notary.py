@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from security.tiles import Tree
 from tests.engine_kit import DEVICE, Ward
 from tests.log_kit import HOUSE, House
 from tests.tampering import WAYS, Way
-from twin_engine import notary_memory
+from twin_engine import admission, notary_memory
 from twin_engine.model import Generator
 from twin_engine.notary import Notarised, examine
 from twin_engine.store import keys
@@ -116,8 +117,6 @@ def test_an_older_append_only_file_that_is_put_back_is_a_rollback(
 
 
 def _wait(files: RedisFiles) -> None:
-    import time
-
     from twin_engine.store.errors import StoreDown
 
     for _ in range(200):
@@ -245,9 +244,19 @@ def test_each_hand_of_the_notary_may_do_its_own_work_only(redis_server: tuple[Re
     assert web.lrange(keys.leaves("s0"), 0, 1) == [] and web.hgetall(keys.LOG_STATE) == {}
 
 
+def _settle(ward: Ward) -> None:
+    """Until everything that was sent is folded."""
+    last = ward.keeper.xrevrange(keys.raw("s0"), count=1)[0][0].decode()
+    end_s = time.monotonic() + 30
+    while ward.store().cursor().id != last:
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+
+
 def test_what_a_real_engine_folds_agrees_with_every_rule(
-    redis_server: tuple[RedisFiles, object], tmp_path: Path, generator: Generator
+    redis_server: tuple[RedisFiles, object], tmp_path: Path, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(admission, "OPENS_BURST", 8)
     ward = Ward(redis_server[0], tmp_path, generator)
     stop = ward.engine()
     try:
@@ -259,9 +268,13 @@ def test_what_a_real_engine_folds_agrees_with_every_rule(
         )
         connect(ward.files.login("downlink")).xadd(keys.raw("s0"), answer_fields(DEVICE, "reboot", {}, 200, 1))
         ward.send(*[ward.frame(8) for _ in range(20)])
+        flood = [ward.record[:2] + n.to_bytes(8, "big") + ward.record[10:-1] + b"x" for n in range(60)]
+        ward.send(*flood)
         ward.keeper.xadd(keys.acts("s0"), {"b": b"an act that nobody can open"})
         ward.wait_for("stored", 22 * 8)
         ward.wait_for("acts_refused", 1)
+        ward.wait_for("throttled", 30)
+        _settle(ward)
         which = Notarised("s0", f"{HOUSE}/s0", tmp_path / "s0.json")
         hands = connect(redis_server[0].login("notary")), Ed25519PrivateKey.generate(), ward.master
         assert examine(which, *hands) == (22, [])
@@ -271,3 +284,32 @@ def test_what_a_real_engine_folds_agrees_with_every_rule(
     finally:
         stop.set()
         ward.close()
+
+
+def test_records_that_grow_old_and_are_trimmed_are_no_alarm_whoever_is_restarted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six hours in six seconds: what is trimmed, sealed and forgotten while it is looked at stays consistent."""
+    from security.identity import wall_clock_ms
+    from twin_engine.store import fsck
+
+    monkeypatch.setattr(keys, "HISTORY_MS", 1500)
+    monkeypatch.setattr(fsck, "MARGIN_MS", 500)
+    monkeypatch.setattr(fsck, "BUCKET_MS", 150)
+    shard, end_s = house.shards["s0"], time.monotonic() + 6
+    while time.monotonic() < end_s:
+        shard.fold(25)
+        cursor = shard.store.cursor()
+        shard.store.trim(wall_clock_ms(), cursor.id, cursor.acts)
+        assert house.notary.round(whole=shard.dice.random() < 0.3) == []
+        if shard.dice.random() < 0.2:
+            house.notary = house.new_notary()
+    memory = house.notary.keepers["s0"].memory
+    assert house.keeper.xlen(keys.raw("s0")) < shard.seq * 0.7, "most were trimmed"
+    assert 1 < len(memory.seen.sealed) < 8
+    shard.fold(25)
+    assert house.notary.round(whole=True) == []
+    middle = shard.records()[-20][0]
+    house.keeper.xdel(keys.raw("s0"), middle)
+    house.keeper.xdel(keys.entries("s0"), middle)
+    assert house.notary.round(whole=True)

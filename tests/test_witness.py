@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +44,9 @@ def signed(leaves: list[bytes], size: int, key: Ed25519PrivateKey = LOG_KEY, ori
 def request(leaves: list[bytes], old: int, size: int) -> bytes:
     steps = tuple(consistency_proof(leaves[:size], old)) if 0 < old <= size else ()
     return Request(old, steps, signed(leaves, size)).to_text().encode()
+
+
+REQUEST = request(TRUE, 0, 20)
 
 
 def new_witness(home: Path) -> Witness:
@@ -137,6 +142,23 @@ def test_over_http_it_answers_as_the_specification_says_and_bounds_what_it_reads
     link.putheader("Content-Length", "-5")
     link.endheaders()
     assert link.getresponse().status == 413
+
+
+def test_who_sends_a_byte_now_and_then_is_cut_off(
+    witness: Witness, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr("everbeat.witness.WHOLE_S", 0.5)
+    served = request.getfixturevalue("served")
+    host, port = served.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as slow:
+        slow.sendall(b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: 5000\r\n\r\n")
+        end_s = time.monotonic() + 10
+        with pytest.raises(OSError):
+            while time.monotonic() < end_s:
+                slow.sendall(b"x")
+                time.sleep(0.1)
+        assert time.monotonic() < end_s
+    assert push(f"{served}/add-checkpoint", REQUEST)[0] == 200
 
 
 def test_the_notary_finds_the_size_that_the_witness_has_and_hears_where_it_disagrees(

@@ -41,8 +41,10 @@ ROUND_S = 2.0
 WHOLE_S = 20.0  # between two looks at everything: a third of what is promised
 SIGN_S, SIGN_LEAVES = 10.0, 1000  # a checkpoint after so long, or after so many new leaves
 REFRESH_S = 60.0  # a witness' word is renewed, so that it says "as of now"
+AWAY_S = 30.0  # a witness that did not answer is let be for so long: its silence must not delay an alarm
 ARCHIVE_MS = 3_600_000
 _READ = 4096
+_BATCHES = 25  # of audit events in one round: who floods the queue must not delay an alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,9 @@ class LogKeeper:
 
     def __init__(
         self, which: Notarised, reader: Client, scribe: Client, key: Ed25519PrivateKey, master: MasterKey,
-        witnesses: Sequence[WitnessAddress], push: Push,
+        witnesses: Sequence[WitnessAddress], push: Push, away: dict[str, float],
     ) -> None:  # fmt: skip
+        """`away`: witness -> until when it is let be, since it did not answer; all keepers share it."""
         self._which, self._scribe, self._key, self._master = which, scribe, key, master
         self._reader = LogReader(reader, which.name)
         self._witnesses, self._push = witnesses, push
@@ -68,6 +71,7 @@ class LogKeeper:
         self._known: Digests = {}
         self._whole_ms = self._took_ms = self._looked_ms = 0
         self._asked_s: dict[str, float] = {}
+        self._away = away
         self._size = 0
         self._shown: set[str] | None = None  # what Redis may hold as the checkpoint; None: this process has just begun
         self._audit = AuditCheck(self._reader, master) if which.name == keys.AUDIT_LOG else None
@@ -106,7 +110,7 @@ class LogKeeper:
         """(leaves, what is wrong), by a look at everything that nothing remembers."""
         try:
             extent = self._reader.extent()
-            return extent.size, self._check(extent, now_ms, whole=True)
+            return extent.size, self._check(extent, now_ms, whole=True, thorough=True)
         except (StoreCorrupt, ValueError, KeyError, IndexError, Rejected) as error:
             return 0, [Finding("unreadable", self._which.name, str(error)[:200])]
 
@@ -119,13 +123,13 @@ class LogKeeper:
 
     # ------------------------------------------------------------------------------------------------ look
 
-    def _check(self, extent: Extent, now_ms: int, whole: bool) -> list[Finding]:
+    def _check(self, extent: Extent, now_ms: int, whole: bool, thorough: bool = False) -> list[Finding]:
         findings = self._against_memory(extent)
         if whole:
             findings += check_tree(self._reader, extent, self._roots(findings), self._known)
         if self._audit is not None:
             return findings + self._audit.look(extent.size, whole=whole)
-        walk = RecordCheck(self._reader, extent, self._master, self.memory.seen)
+        walk = RecordCheck(self._reader, extent, self._master, self.memory.seen, thorough)
         return findings + (walk.whole(now_ms) if whole else walk.newest(now_ms))
 
     def _against_memory(self, extent: Extent) -> list[Finding]:
@@ -209,10 +213,12 @@ class LogKeeper:
             name = witness.key.name
             due_s = REFRESH_S if memory.witnesses.get(name) == memory.size else 0.0
             last_s = self._asked_s.get(name)
-            if last_s is not None and now_s - last_s < due_s:
+            if now_s < self._away.get(name, 0.0) or (last_s is not None and now_s - last_s < due_s):
                 continue
             said = ask(witness, memory.published, memory.witnesses.get(name, 0), Tree(self._reader), self._push)
-            self._asked_s[name] = now_s if said.answered else now_s + 30.0 - due_s  # let who is away be for a while
+            self._asked_s[name] = now_s
+            if not said.answered:
+                self._away[name] = time.monotonic() + AWAY_S
             if said.line:
                 text, lines = note.split(memory.published)
                 others = [line for line in lines if not line.startswith(f"— {name} ")]
@@ -272,7 +278,10 @@ class Notary:
         clock_ms: Callable[[], int], witnesses: Sequence[WitnessAddress],
         push: Push, inbox: Path,
     ) -> None:  # fmt: skip
-        self.keepers = {which.name: LogKeeper(which, reader, scribe, key, master, witnesses, push) for which in logs}
+        away: dict[str, float] = {}
+        self.keepers = {
+            which.name: LogKeeper(which, reader, scribe, key, master, witnesses, push, away) for which in logs
+        }
         self._queue = AuditKeeper(reader, scribe, master)
         self._audit = AuditWriter(scribe, master)
         self._clock_ms, self._inbox = clock_ms, inbox
@@ -306,8 +315,9 @@ class Notary:
 
     def _sequence(self) -> None:
         try:
-            while self._queue.take(self._clock_ms()):
-                pass
+            for _ in range(_BATCHES):
+                if not self._queue.take(self._clock_ms()):
+                    break
         except (StoreCorrupt, SecurityError, ValueError) as error:
             log.error("the audit log takes no events: %s", error)
 
@@ -331,5 +341,5 @@ class Notary:
 
 def examine(which: Notarised, reader: Client, key: Ed25519PrivateKey, master: MasterKey) -> tuple[int, list[Finding]]:
     """One look at everything of a log, for a person: (leaves, what is wrong). Writes nothing."""
-    keeper = LogKeeper(which, reader, reader, key, master, [], lambda *_: (0, ""))
+    keeper = LogKeeper(which, reader, reader, key, master, [], lambda *_: (0, ""), {})
     return keeper.examine(time.time_ns() // 10**6)

@@ -14,12 +14,14 @@ from typing import Any
 from security import files
 from security.errors import SecurityError
 from security.tiles import Grower
-from twin_engine.store.fsck import BUCKET_MS, Finding, Seen
+from twin_engine.store.fsck import Finding, Seen, before_bucket
 
 # What these say of the tree can't be undone: a log that is no extension of what was signed is never signed again.
 OF_THE_TREE = frozenset({
     "tree-shorter", "forked", "leaf-changed", "leaves-missing", "nodes-missing", "node-changed", "witness-disagrees",
 })  # fmt: skip
+
+_MOST = 40  # findings that are kept: the file stays below what private files may hold
 
 
 @dataclass(slots=True)
@@ -54,7 +56,7 @@ class Memory:
     def raise_alarm(self, findings: list[Finding], now_ms: int) -> list[Finding]:
         """Keep what is new of `findings`, and return it. An alarm stays until somebody accepts it."""
         known = {(f.kind, f.where) for f in self.alarm} | self.accepted
-        new = [f for f in findings if (f.kind, f.where) not in known][: max(0, 50 - len(self.alarm))]
+        new = [f for f in findings if (f.kind, f.where) not in known][: max(0, _MOST - len(self.alarm))]
         if new and not self.alarm:
             self.alarm_ms = now_ms
         self.alarm += new
@@ -78,9 +80,9 @@ class Memory:
             "signed_ms": self.signed_ms, "upto_ms": self.upto_ms,
             "archived": self.archived, "archived_ms": self.archived_ms,
             "since": self.since, "witnesses": self.witnesses, "alarm_ms": self.alarm_ms,
-            "alarm": [[f.kind, f.where, f.detail] for f in self.alarm],
-            "accepted": sorted(self.accepted)[-200:],
-            "upto": f"{(max(sealed) + 1) * BUCKET_MS}-0" if sealed else "0-0", "sealed": sealed,
+            "alarm": [[f.kind, f.where[:200], f.detail[:200]] for f in self.alarm],
+            "accepted": sorted(self.accepted)[-100:],
+            "upto": before_bucket(max(sealed) + 1) if sealed else "0-0", "sealed": sealed,
         }  # fmt: skip
         return json.dumps(facts)
 

@@ -263,7 +263,7 @@ class Engine:
             if error.first:  # told once a spell: a flood of records must not become one of words
                 self._refuse(read, device, error, work, stories)
             else:
-                work.ledger.append(Line(read.id, verdict="open"))
+                work.ledger.append(Line(read.id, verdict="throttled"))
         except Exception as error:  # noqa: BLE001 - the edge: whatever one record does, the shard must go on
             self._refuse(read, device, error, work, stories)
 

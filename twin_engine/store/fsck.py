@@ -6,8 +6,8 @@ approximate) and for the whole tree:
 - every raw record that was folded has one line, and every line its raw record, unless an erasure left its mark;
 - a line with an entry: it hashes to its leaf, names this record and its device, holds the hash of its ciphertext, and
   indices follow one another without a hole up to the last leaf;
-- a line without one is an open record, an answer, a duplicate or a dead letter, and looks like it; a dead letter is
-  there, with the same bytes; and it does not change once it was seen;
+- a line without one is an open record, an answer, a duplicate, one too many of its device, or a dead letter, and looks
+  like it; a dead letter is there, with the same bytes; and none changes once it was seen;
 - the record at the cursor is there;
 - leaves give the stored inner nodes, and the roots that were signed, at each size that was signed.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from security.envelope import parse_header
 from security.errors import Rejected
@@ -30,7 +31,7 @@ from twin_engine.store.ledger import VERDICTS
 from twin_engine.store.log import Extent, LogReader, order, stream
 
 MARGIN_MS = 300_000  # before a record is trimmed it is no longer asked for
-BUCKET_MS = 30_000
+BUCKET_MS = 60_000
 MAX_FINDINGS = 20  # more of them say no more
 _LEAVES_READ = 64 * TILE
 _Fields = Mapping[bytes, bytes]
@@ -58,10 +59,10 @@ class Seen:
     upto: str = "0-0"
     index: int = -1  # of the last leaf whose record was looked at
 
-    def forget(self, before_ms: int) -> None:
-        """What is older than Redis keeps."""
-        self.fresh = {i: d for i, d in self.fresh.items() if order(i)[0] >= before_ms}
-        self.sealed = {b: d for b, d in self.sealed.items() if b * BUCKET_MS >= before_ms}
+    def forget(self, start: str) -> None:
+        """What is not younger than `start`: Redis keeps it no longer."""
+        self.fresh = {i: d for i, d in self.fresh.items() if order(i) > order(start)}
+        self.sealed = {b: d for b, d in self.sealed.items() if b * BUCKET_MS > order(start)[0]}
 
     def seal(self, cursor: str) -> None:
         """One digest for each bucket that no record can come to any more."""
@@ -78,12 +79,17 @@ Digests = dict[int, tuple[bytes, bytes]]  # tile -> (SHA-256 of its leaves, its 
 def horizon(now_ms: int) -> str:
     """The id after which records are asked for: a bucket's border, younger than anything that may have been trimmed."""
     oldest = max(0, now_ms - keys.HISTORY_MS + MARGIN_MS)
-    return f"{-(-oldest // BUCKET_MS) * BUCKET_MS}-0"
+    return before_bucket(-(-oldest // BUCKET_MS))
+
+
+def before_bucket(bucket: int) -> str:
+    """The last id before a bucket, whether it is anybody's or not."""
+    return f"{bucket * BUCKET_MS - 1}-{2**64 - 1}" if bucket > 0 else "0-0"
 
 
 def bucket_of(record: str) -> int:
     """Which stretch of time a record came in."""
-    return order(record)[0] // BUCKET_MS
+    return int(record.partition("-")[0]) // BUCKET_MS
 
 
 # ------------------------------------------------------------------------------------------------- the tree
@@ -145,21 +151,32 @@ def _root_of(leaves: list[bytes], tile: int, known: Digests) -> bytes:
 # ---------------------------------------------------------------------------------------------- the records
 
 
-class RecordCheck:
-    """One walk over raw records and lines side by side, from `after` to the cursor."""
+_Pair = tuple[str, _Fields | None, _Fields | None]  # id, raw record, line
 
-    def __init__(self, reader: LogReader, extent: Extent, master: MasterKey | None, seen: Seen) -> None:
+
+class RecordCheck:
+    """One walk over raw records and lines side by side, from `after` to the cursor, bucket by bucket.
+
+    A bucket whose digest is the remembered one was looked at in detail when it was new, and is not again; `thorough`
+    looks at each record in detail whatever is remembered.
+    """
+
+    def __init__(
+        self, reader: LogReader, extent: Extent, master: MasterKey | None, seen: Seen, thorough: bool = False
+    ) -> None:
         self._reader, self._extent, self._master, self._seen = reader, extent, master, seen
+        self._thorough = thorough
         self.findings = list[Finding]()
         self._pending: list[tuple[str, int, bytes]] = []  # lines whose leaves are still to be compared
         self._index = -1  # of the last line with an entry
         self._last = ""
-        self._digests: dict[str, str] = {}
+        self._digests: dict[str, str] = {}  # of records in buckets that are not sealed
+        self._same = set[int]()  # buckets that are as they were sealed
 
     def whole(self, now_ms: int) -> list[Finding]:
         """Everything that Redis still holds; also that nothing that was seen has gone or changed."""
         start = max(horizon(now_ms), self._extent.since, key=order)
-        self._seen.forget(order(start)[0])
+        self._seen.forget(start)
         self._walk(start)
         if len(self.findings) < MAX_FINDINGS:
             self._compare_seen(start)
@@ -177,34 +194,53 @@ class RecordCheck:
         return self.findings
 
     def _compare_seen(self, start: str) -> None:
-        now: dict[int, list[str]] = {}
         for record, digest in self._digests.items():
-            if bucket_of(record) in self._seen.sealed:
-                now.setdefault(bucket_of(record), []).append(record + digest)
-            elif order(record) <= order(self._seen.upto) and record not in self._seen.fresh:
+            if order(record) <= order(self._seen.upto) and record not in self._seen.fresh:
                 self._say("record-inserted", record, "it was not here when its neighbours were looked at")
             elif self._seen.fresh.get(record, digest) != digest:
                 self._say("record-changed", record, "it is another than when it was first seen")
         for record in self._seen.fresh:
-            if order(record) > order(start) and record not in self._digests:
+            if record not in self._digests:
                 self._say("record-missing", record, "it was here, and is gone with its line")
-        for bucket, sealed in self._seen.sealed.items():
-            if order(start)[0] <= bucket * BUCKET_MS and _joined(now.get(bucket, [])) != sealed:
-                span = f"{bucket * BUCKET_MS}-0 to {(bucket + 1) * BUCKET_MS}-0"
-                self._say("record-changed", span, "the records of these 30 seconds are not those that were first seen")
+        for bucket in self._seen.sealed.keys() - self._same:
+            span = f"{bucket * BUCKET_MS}-0 to {(bucket + 1) * BUCKET_MS}-0"
+            self._say("record-changed", span, "the records of this minute are not those that were first seen")
 
     def _walk(self, start: str) -> None:
         client, upto = self._reader.client, self._extent.cursor
         raws, lines = stream(client, keys.raw(self._reader.name), start, upto), self._reader.lines(start, upto)
         self._letters = self._read_letters(start)
-        for record, raw, line in _side_by_side(raws, lines):
-            self._last = record if raw is not None else self._last
-            self._check(record, raw, line)
-            if len(self._pending) >= TILE:
-                self._compare_leaves()
+        for bucket, pairs in groupby(_side_by_side(raws, lines), key=lambda pair: bucket_of(pair[0])):
+            self._bucket(bucket, list(pairs))
             if len(self.findings) >= MAX_FINDINGS:
                 return
         self._compare_leaves()
+
+    def _bucket(self, bucket: int, pairs: list[_Pair]) -> None:
+        digests = {record: self._digest(record, raw, line) for record, raw, line in pairs}
+        if bucket not in self._seen.sealed:
+            self._digests |= digests
+        elif _joined([record + digest for record, digest in digests.items()]) == self._seen.sealed[bucket]:
+            self._same.add(bucket)
+        detailed = self._thorough or bucket not in self._same
+        for record, raw, line in pairs:
+            self._last = record if raw is not None else self._last
+            self._follow(record, line)
+            if detailed:
+                self._check(record, raw, line)
+            if len(self._pending) >= TILE:
+                self._compare_leaves()
+
+    def _follow(self, record: str, line: _Fields | None) -> None:
+        """Indices follow one another."""
+        number = line.get(b"i", b"") if line is not None else b""
+        if not number.isdigit():
+            return
+        index = int(number)
+        if self._index >= 0 and index != self._index + 1:
+            detail = f"after leaf {self._index} follows {index} ({record})"
+            self._say("entry-missing", f"leaf {self._index + 1}", detail)
+        self._index = index
 
     def _end(self, start: str) -> None:
         cursor, size = self._extent.cursor, self._extent.size
@@ -225,14 +261,10 @@ class RecordCheck:
             self._say("record-unlogged", record, "a raw record that was folded has no line")
         elif raw is None and not self._erased(record):
             self._say("record-missing", record, "its line is here, the raw record is not")
-            self._index = int(line[b"i"]) if line.get(b"i", b"").isdigit() else self._index
+        elif b"e" in line:
+            self._check_entry(record, raw, line)
         else:
-            letter = self._letters.get(record)
-            self._digests[record] = self._digest(record, raw, line, letter)
-            if b"e" in line:
-                self._check_entry(record, raw, line)
-            else:
-                self._check_other(record, raw, line, letter)
+            self._check_other(record, raw, line, self._letters.get(record))
 
     def _check_entry(self, record: str, raw: _Fields | None, line: _Fields) -> None:
         try:
@@ -241,17 +273,12 @@ class RecordCheck:
             return self._say("entry-changed", record, "its line is no entry any more")
         if entry.stream_id != record:
             self._say("entry-changed", record, f"its entry names the record {entry.stream_id}")
-        if self._index >= 0 and index != self._index + 1:
-            self._say(
-                "entry-missing", f"leaf {self._index + 1}", f"after leaf {self._index} follows {index} ({record})"
-            )
         if raw is not None:
             same = raw.get(b"device") == entry.device.encode() and raw.get(b"k") == b"event"
             if not same or ciphertext_hash(raw.get(b"body", b"")) != entry.ciphertext_hash:
                 self._say("record-changed", record, "the raw record is not the one that was logged")
             elif not _same_header(raw.get(b"body", b""), entry):
                 self._say("record-changed", record, "the raw record's header is not the one that was logged")
-        self._index = index
         self._pending.append((record, index, leaf_hash(line[b"e"])))
         return None
 
@@ -262,9 +289,9 @@ class RecordCheck:
         elif raw is not None and not _fits(verdict, raw, letter):
             self._say("record-changed", record, f"the raw record is no '{verdict}', or its dead letter is another")
 
-    def _digest(self, record: str, raw: _Fields | None, line: _Fields, letter: _Letter | None) -> str:
-        held = _digests_of(raw, letter) if raw is not None else self._erased(record)
-        return hashlib.sha256(record_digest(line) + held).hexdigest()[:32]
+    def _digest(self, record: str, raw: _Fields | None, line: _Fields | None) -> str:
+        held = _digests_of(raw, self._letters.get(record)) if raw is not None else self._erased(record)
+        return hashlib.sha256((b"" if line is None else record_digest(line)) + held).hexdigest()[:32]
 
     def _compare_leaves(self) -> None:
         if not self._pending:
@@ -304,9 +331,9 @@ class RecordCheck:
 
 
 def record_digest(fields: _Fields) -> bytes:
-    """SHA-256 over all fields of a stream's entry."""
-    parts = [part for name in sorted(fields) for part in (name, fields[name])]
-    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
+    """SHA-256 over all fields of a stream's entry, in one form."""
+    parts = [b"%d:%b%d:%b" % (len(name), name, len(value), value) for name, value in sorted(fields.items())]
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def letter_of(fields: _Fields) -> tuple[bytes, bytes]:
@@ -350,25 +377,24 @@ def _fits(verdict: str, raw: _Fields, letter: _Letter | None) -> bool:
             return raw.get(b"k") == b"answer"
         case "dead":
             return letter is not None and letter[1] == hashlib.sha256(body[:65536]).digest()
+        case "throttled":
+            return raw.get(b"k") == b"event"
     try:
         return raw.get(b"k") == b"event" and parse_header(body).is_open == (verdict == "open")
     except Rejected:
         return False
 
 
-def _side_by_side(
-    raws: Iterator[tuple[bytes, _Fields]], lines: Iterator[tuple[bytes, _Fields]]
-) -> Iterator[tuple[str, _Fields | None, _Fields | None]]:
+def _side_by_side(raws: Iterator[tuple[bytes, _Fields]], lines: Iterator[tuple[bytes, _Fields]]) -> Iterator[_Pair]:
     """Two ordered streams by id: (id, raw record or None, line or None)."""
     raw, line = next(raws, None), next(lines, None)
     while raw is not None or line is not None:
-        if line is None or (raw is not None and order(raw[0]) < order(line[0])):
-            assert raw is not None  # noqa: S101 - one of the two is there
-            yield raw[0].decode(), raw[1], None
-            raw = next(raws, None)
-        elif raw is None or order(line[0]) < order(raw[0]):
-            yield line[0].decode(), None, line[1]
-            line = next(lines, None)
-        else:
+        if raw is not None and line is not None and raw[0] == line[0]:
             yield line[0].decode(), raw[1], line[1]
             raw, line = next(raws, None), next(lines, None)
+        elif raw is not None and (line is None or order(raw[0]) < order(line[0])):
+            yield raw[0].decode(), raw[1], None
+            raw = next(raws, None)
+        elif line is not None:
+            yield line[0].decode(), None, line[1]
+            line = next(lines, None)

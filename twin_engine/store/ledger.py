@@ -1,8 +1,8 @@
 """The growing end of a log: entries, leaves and inner nodes, put into a transaction that somebody else commits.
 
 For each raw record that was folded there is one line in the stream of entries, under the record's own id: the entry
-that the leaf hashes and its index, or the reason why it has none (open, duplicate, answer, dead). Lines are kept as
-long as raw records are; leaves and the roots of complete subtrees of 256 are kept for good. One writer a log.
+that the leaf hashes and its index, or the reason why it has none (open, duplicate, answer, dead, throttled). Lines are
+kept as long as raw records are; leaves and the roots of complete subtrees of 256 are kept for good. One writer a log.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from twin_engine.store.errors import StoreCorrupt
 
 log = logging.getLogger(__name__)
 
-VERDICTS = frozenset({"open", "duplicate", "answer", "dead"})
+VERDICTS = frozenset({"open", "duplicate", "answer", "dead", "throttled"})
 SINCE = "ledger_from"  # field of the cursor: records up to this id were folded before there were lines
 
 
