@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import subprocess
@@ -18,6 +19,9 @@ from device.hub.amqp_messages import decode_request
 from device.hub.amqp_nodes import parse_address
 from fuzzing import once, run
 from fuzzing.targets import Target, make, present
+from security import note
+from security.errors import Rejected
+from security.note import LOG, VerifierKey
 from twin_engine.registry import PatientCard
 from web.asked import MAX_POINTS, Refused, asked
 
@@ -87,6 +91,15 @@ def test_a_section_described_by_a_list_is_refused() -> None:
 def test_leading_zeros_and_long_numbers_ask_for_no_more_points(points: str) -> None:
     with pytest.raises(Refused, match="points="):
         asked(CARD, "p-1", {"from": "1", "to": "2", "points": points})
+
+
+def test_half_a_surrogate_pair_is_no_note_and_no_name() -> None:
+    known = VerifierKey("log.example", LOG, bytes(32))
+    line = f"— log.example {base64.b64encode(known.key_id + bytes(64)).decode()}\n"
+    with pytest.raises(Rejected):
+        note.check(json.loads('"a\\ud800"') + f"\n1\nx\n\n{line}", [known])
+    with pytest.raises(Rejected):
+        VerifierKey.parse(str(known).replace("log", "\ud800"))
 
 
 def _folder(path: Path) -> Path:

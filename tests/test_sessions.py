@@ -21,7 +21,6 @@ from security.envelope import Lane, Recipient, accept_open_record, open_session,
 from security.errors import Rejected, SecurityError
 from security.keys import RecipientKey, create_recipient_key, recipient_from_bytes, recipient_to_bytes
 from security.rate import Buckets, TooMany
-from security.trust import Trust
 from tests.gate_kit import DAY_MS, DEVICE, HOUR_MS, MINUTE_MS, NOW_MS, Desk, people
 from twin_engine.admission import OPENS_BURST
 
@@ -460,9 +459,9 @@ def test_a_remembered_chain_is_refused_as_soon_as_it_is_revoked() -> None:
     house = people()
     cache = ChainCache().of(house.ca.trust)
     cache.verify_device(house.device.chain_der, DEVICE, NOW_MS)
-    cache.of(Trust(house.ca.trust.roots)).verify_device(house.device.chain_der, DEVICE, NOW_MS)
+    cache.of(replace(house.ca.trust)).verify_device(house.device.chain_der, DEVICE, NOW_MS)
     assert (cache.hits, cache.misses) == (1, 1)  # an equal trust, asked again, changes nothing
-    strict = Trust(house.ca.trust.roots, frozenset({house.device.certificate.serial_number}))
+    strict = replace(house.ca.trust, revoked=frozenset({house.device.certificate.serial_number}))
     refused("revoked", lambda: cache.of(strict).verify_device(house.device.chain_der, DEVICE, NOW_MS))
 
 
