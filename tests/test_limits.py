@@ -42,9 +42,9 @@ def app() -> Iterator[Dash]:
 
 def test_a_request_with_too_long_a_body_is_refused_before_it_is_read(app: Dash) -> None:
     data = b"x" * (MAX_BODY_BYTES + 1)
-    with app.server.test_request_context("/", method="POST", data=data) as context:
-        with pytest.raises(RequestEntityTooLarge):
-            context.request.get_data()
+    asked = app.server.test_request_context("/", method="POST", data=data)
+    with asked as context, pytest.raises(RequestEntityTooLarge):
+        context.request.get_data()
 
 
 @pytest.mark.parametrize("size", [10, MAX_BODY_BYTES - 10])
