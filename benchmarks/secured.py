@@ -85,7 +85,7 @@ class Side:
             engine, self._key.public_key().public_bytes_raw(), device_id=DEVICE, now_ms=wall_clock_ms()
         )
         self._cipher = PatientCipher(create_data_key())
-        self.home, self.stored, self.latest = home, 0, asyncio.Event()
+        self.home, self.stored, self.failed = home, 0, ""
         self._seq, self._cursor, self._leaves = 0, "0-0", 0
         self._seen = set[int]()
 
@@ -137,7 +137,6 @@ class Side:
         batch.hset(keys.cursor(SHARD), "id", self._cursor)
         batch.xtrim(keys.raw(SHARD), maxlen=2000, approximate=True)
         batch.execute()
-        self.latest.set()
 
     def _opened(self, record: RawEvent) -> tuple[bytes | None, bytes]:
         if not self.secured:
@@ -197,11 +196,14 @@ class Side:
         return context
 
     async def _eat(self, queue: asyncio.Queue[HubEvent]) -> None:
-        while True:
+        while not self.failed:
             events = [await queue.get()]
             while not queue.empty() and len(events) < BATCH:
                 events.append(queue.get_nowait())
-            await asyncio.to_thread(self.take, events)
+            try:
+                await asyncio.to_thread(self.take, events)
+            except Exception as error:  # noqa: BLE001 - the edge of a task that nobody awaits: what is missing is loss
+                self.failed = f"{type(error).__name__}: {error}"
 
 
 class _Unchecked:
@@ -308,8 +310,10 @@ async def latency(side: Side, size: int, count: int) -> list[float]:
 async def _stored(side: Side, want: int) -> None:
     with contextlib.suppress(TimeoutError):  # what is missing then is loss
         async with asyncio.timeout(20):
-            while side.stored < want:
-                await asyncio.sleep(0)
+            while side.stored < want and not side.failed:
+                await asyncio.sleep(0.0002)
+    if side.failed:
+        raise SystemExit(f"expected every message to be taken, got {side.failed}; nothing more was measured")
 
 
 def sized(size: int) -> tuple[Block, ...]:

@@ -93,6 +93,13 @@ def test_leading_zeros_and_long_numbers_ask_for_no_more_points(points: str) -> N
         asked(CARD, "p-1", {"from": "1", "to": "2", "points": points})
 
 
+@pytest.mark.parametrize("more", ["", "Content-Length: 300000\r\n"])
+def test_a_head_request_is_answered_without_a_body(more: str) -> None:
+    target = make("hub-http")
+    body = b"x" * 300_000 if more else b""
+    target.run(f"HEAD /devices HTTP/1.1\r\nHost: h\r\n{more}\r\n".encode() + body)
+
+
 def test_half_a_surrogate_pair_is_no_note_and_no_name() -> None:
     known = VerifierKey("log.example", LOG, bytes(32))
     line = f"— log.example {base64.b64encode(known.key_id + bytes(64)).decode()}\n"
