@@ -78,6 +78,7 @@ def run(settings: Settings, plan: DemoPlan, say: Say) -> Report | None:
     try:
         _start_redis(settings, supervisor)
         settings = _with_witness(_with_shards(settings, plan))
+        _refuse_erased(settings, plan)
         supervisor.env = settings.environment() | _inherited()
         admit(settings, plan.cards)
         before = wiring.counters(settings)
@@ -133,6 +134,17 @@ def _with_shards(settings: Settings, plan: DemoPlan) -> Settings:
             f"started: leave the number out, or set EVERBEAT_STATE to another directory"
         )
     return replace(settings, shards=there)
+
+
+def _refuse_erased(settings: Settings, plan: DemoPlan) -> None:
+    """Who was erased is not admitted again, not even by a demo."""
+    keys = wiring.vault(settings, "keeper")
+    gone = [card.id for card in plan.cards if keys.is_erased(card.id)]
+    if gone:
+        raise DemoFailed(
+            f"expected patients who may be admitted, got {', '.join(gone)}, erased in {settings.state}; nothing was "
+            "started: an erased patient stays erased. Play others, or set EVERBEAT_STATE to another directory"
+        )
 
 
 def _with_witness(settings: Settings) -> Settings:

@@ -84,7 +84,7 @@ class Settings:
             shards,
             Path(env["EVERBEAT_WEIGHTS"]).expanduser().absolute() if env.get("EVERBEAT_WEIGHTS") else None,
             suites,
-            env.get("EVERBEAT_WITNESSES") or None,
+            witnesses=env.get("EVERBEAT_WITNESSES") or None,
         )
 
     def environment(self) -> dict[str, str]:

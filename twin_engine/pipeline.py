@@ -38,13 +38,13 @@ from twin_engine.messages import (
     Tick,
 )
 from twin_engine.pace import Pace
-from twin_engine.prove import Gate, Proven, is_live
+from twin_engine.prove import Gate, Proven, Session, is_live
 from twin_engine.recipients import Recipients
 from twin_engine.records import ACTED, Act, ActRefused, Turn
 from twin_engine.status import event_json
 from twin_engine.store.acts import RawAct
 from twin_engine.store.commit import Commit, DeadLetter, Order, TwinWrite
-from twin_engine.store.errors import NotOwner, StoreDown, StoreError
+from twin_engine.store.errors import Erased, NotOwner, StoreDown, StoreError
 from twin_engine.store.ledger import Line
 from twin_engine.store.raw import RawAnswer, RawEvent, RawRecord
 from twin_engine.store.shard import READ_COUNT, Read, ShardStore
@@ -105,8 +105,12 @@ class Engine:
                 while not stop.is_set():
                     self._round()
                 self._store.release()
-            except NotOwner as error:
+            except (NotOwner, Erased) as error:  # who was erased is swept away when the shard is taken again
                 log.warning("%s", error)
+            except Rejected as error:
+                if error.reason != Reason.ERASED:
+                    raise
+                log.warning("%s", error)  # erased a moment ago: the same
             except StoreDown as error:
                 log.warning("%s; trying again in a second", error)
                 stop.wait(1.0)
@@ -213,9 +217,11 @@ class Engine:
         for device, sid in self._gate.take_outdated():
             work.orders.append(Order(device, "receipt", sid.hex(), {}))
         frozen, touched = self._gate.take_changed()
-        work.sessions = {name: (self._owner(name), session) for name, session in frozen.items()}
+        owners = [self._owner(name, session) for name, session in zip(frozen, touched, strict=True)]
+        work.sessions = {name: (owner, blob) for owner, (name, blob) in zip(owners, frozen.items(), strict=True)}
         for name, left in self._gate.take_buried().items():  # of sessions that are over: no secret, so anybody's key
-            work.sessions[name] = (self._book.keyholder(name.split(b"|")[0].decode()), left)
+            if keyholder := self._book.keyholder(name.split(b"|")[0].decode()):
+                work.sessions[name] = (keyholder, left)
         for session in touched:
             receipt = session.opener.make_receipt(session.seen.upto, session.seen.extra, now_ms)
             work.orders.append(Order(session.opener.device, "receipt", session.opener.sid.hex(), receipt))
@@ -353,7 +359,7 @@ class Engine:
 
     def _hand_out_key(self, device: str, work: Commit) -> None:
         """A signed recipient key for the device, sent down as a desired property."""
-        recipient, kid, wrapped = self._recipients.create(device, self._clock_ms())
+        recipient, kid, wrapped = self._recipients.create(device, self._clock_ms(), self._book.keyholder(device))
         work.recipients[kid] = wrapped
         work.orders.append(Order(device, "desired", "recipient", {"recipient": recipient.to_json()}))
 
@@ -369,9 +375,9 @@ class Engine:
             if self._book.current(device) is not None:
                 self._hand_out_key(device, work)
 
-    def _owner(self, session: bytes) -> str:
+    def _owner(self, name: bytes, session: Session) -> str:
         """The patient under whose key a session is put to rest: she for whom its device was given its key."""
-        return self._book.keyholder(session.split(b"|")[0].decode())
+        return self._recipients.patient_of(session.opener.kid) or self._book.keyholder(name.split(b"|")[0].decode())
 
     def _told_of(self) -> set[str]:
         """Patients of whom there is a word every second: who is here, or measured. Time passes only for the latter."""

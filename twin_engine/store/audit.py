@@ -17,7 +17,7 @@ from twin_engine.store import keys
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import StoreCorrupt
 
-_CONTEXT = b"audit"
+CONTEXT = b"audit"
 
 
 class AuditWriter:
@@ -29,12 +29,12 @@ class AuditWriter:
     def write(self, event: AuditEvent) -> None:
         """Leave one event; on disk when it returns. Raises StoreDown."""
         with translated():
-            self._client.xadd(keys.AUDIT_IN, {"b": self._master.wrap(event.to_bytes(), _CONTEXT)})
+            self._client.xadd(keys.AUDIT_IN, {"b": self._master.wrap(event.to_bytes(), CONTEXT)})
 
 
 def open_event(master: MasterKey, fields: dict[bytes, bytes]) -> AuditEvent:
     """An entry of the stream. Raises Rejected where it was not sealed by this house, KeyError where it holds none."""
-    return AuditEvent.from_bytes(master.unwrap(fields[b"b"], _CONTEXT))
+    return AuditEvent.from_bytes(master.unwrap(fields[b"b"], CONTEXT))
 
 
 KEY_CONTEXT = b"audit|key"  # what the audit log's wrapped data key is bound to

@@ -5,7 +5,7 @@ not yet, so the store runs on one Redis (with replicas), not on a Redis Cluster.
 key                      type      holds
 =======================  ========  ===============================================================================
 eb:{s0}:raw              stream    sealed envelopes as ingested, answers to commands: the fold's input
-eb:{s0}:acts             stream    what people want done, sealed under the master key: the fold's other input
+eb:{s0}:acts             stream    what people want done, wrapped like a data key: the fold's other input
 eb:{s0}:cursor           hash      id: the last raw entry folded; acts: the last act; tick_us: the last tick; counters
 eb:{s0}:owner            string    who holds the shard, for five seconds at a time
 eb:{s0}:fence            integer   the fencing token of the newest owner
@@ -16,13 +16,15 @@ eb:{s0}:note             string    the log's newest checkpoint, a signed note wi
 eb:{s0}:notes            stream    one such note an hour, for good
 eb:{s0}:erased           hash      raw record that an erasure destroyed -> what it was, sealed under the master key
 eb:{s0}:sessions         hash      device|sid -> session keys and seen numbers, sealed under the patient's key
-eb:{s0}:recipients       hash      kid -> private HPKE key, wrapped
+eb:{s0}:recipients       hash      kid -> whose it is, and the private HPKE key, wrapped like a data key
 eb:{s0}:assignments      hash      device -> its assignments, JSON
 eb:{s0}:dead             stream    what could not be used, with the reason
 eb:{s0}:twin:PATIENT     stream    what each commit made, sealed under the patient's key
 eb:{s0}:state:PATIENT    string    the twin's snapshot, sealed under the patient's key
 eb:patient:PATIENT       string    the patient's card, sealed under the patient's key
-eb:key:PATIENT           string    the patient's data key, wrapped by the master key outside Redis
+eb:key:PATIENT           string    the patient's data key, all versions, wrapped by master key and patient's secret
+eb:erased                hash      name of an erased patient -> her tombstone, signed (security/tombstones.py)
+eb:master                integer   the version of the master key that wraps: what was wrapped by another is not written
 eb:patients              set       patient ids
 eb:route                 hash      device -> shard|patient for whom it speaks; no entry: the device is free
 eb:homes                 hash      recipient key's id, and device|sid -> shard in which that session is opened
@@ -46,6 +48,8 @@ HOMES = "eb:homes"
 SHARDS = "eb:shards"
 ORDERS = "eb:orders"
 AUDIT_IN = "eb:audit:in"
+ERASED = "eb:erased"
+MASTER = "eb:master"
 AUDIT_LOG = "audit"  # named like a shard; its keys are those of a shard's log
 AUDIT_KEY = "eb:{audit}:key"
 LOG_STATE = "eb:log:state"

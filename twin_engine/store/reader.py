@@ -62,7 +62,8 @@ class RedisFeed:
         out = list[tuple[str, Entry]]()
         for key, batches in (reply or {}).items():
             patient, _ = streams[key.decode()]
-            out += [(patient, read_entry(i, f, self._vault, patient)) for batch in batches for i, f in batch]
+            if self._vault.is_readable(patient):  # else erased a moment ago: the others go on
+                out += [(patient, read_entry(i, f, self._vault, patient)) for batch in batches for i, f in batch]
         return out
 
     def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
@@ -76,8 +77,10 @@ class RedisFeed:
         write_act(self._writer, self._vault.master, keys.shard_of(patient, self._shards), act)
 
     def patients(self) -> list[PatientCard]:
-        """All patients, by bed."""
-        return read_cards(self._client, self._vault)
+        """All patients, by bed. Who is not among them any more is forgotten here too."""
+        cards = read_cards(self._client, self._vault)
+        self._archive.keep({card.id for card in cards})
+        return cards
 
     def _key(self, patient: str) -> str:
         return keys.twin(keys.shard_of(patient, self._shards), patient)

@@ -29,7 +29,7 @@ _LOG_READS = "+get +lrange +llen +xrange +xrevrange +hgetall"
 _RULES: dict[str, tuple[str, str]] = {
     "ingest": ("~eb:*:raw ~eb:checkpoint:* ~eb:route ~eb:homes", "+xadd +set +get +hmget"),
     "downlink": ("~eb:*:raw ~eb:route ~eb:orders", "+xread +xadd +xdel +xlen +hmget"),
-    "web": (f"~eb:*:twin:* ~eb:patient* ~eb:key:* {_LOG}", f"+xread +exists +smembers {_LOG_READS}"),
+    "web": (f"~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:erased {_LOG}", f"+xread +exists +smembers {_LOG_READS}"),
     "acts": ("~eb:*:acts ~eb:orders ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
     "notary": (f"{_LOG} ~eb:*:raw ~eb:*:dead ~eb:*:cursor ~eb:*:erased ~eb:audit:in", f"+hmget +hget {_LOG_READS}"),
     "scribe": (  # the notary's other hand
@@ -37,7 +37,8 @@ _RULES: dict[str, tuple[str, str]] = {
         "+xadd +xdel +rpush +set +get +hset +llen +lrange +exists +watch +unwatch",
     ),
     "engine": ("~eb:*", "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
-    "keeper": ("~eb:*", "+@read +@write +@stream +@connection +info +shutdown -@dangerous +shutdown +info +memory"),
+    "eraser": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +info +bgrewriteaof"),
+    "keeper": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +shutdown +info +memory"),
 }
 
 
