@@ -27,6 +27,12 @@ _RULES: dict[str, tuple[str, str]] = {
     "downlink": ("~eb:*:raw ~eb:route ~eb:orders", "+xread +xadd +xdel +xlen +hmget"),
     "web": ("~eb:*:twin:* ~eb:patient* ~eb:key:*", "+xread +xrange +xrevrange +get +exists +smembers"),
     "acts": ("~eb:*:acts ~eb:orders ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
+    "people": (
+        "~eb:people* ~eb:signin*",
+        "+get +set +mget +del +getdel +hget +hset +hsetnx +hdel +hlen +hmget +hgetall +sadd +srem +smembers +incrby "
+        "+decrby +expire +pexpire +pttl",
+    ),  # the web's third hand: who may come in
+    "auditor": ("~eb:audit:*", "+xrevrange"),  # reads what was audited, for the audit page
     "engine": ("~eb:*", "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
     "keeper": ("~eb:*", "+@read +@write +@stream +@connection +info +shutdown -@dangerous +shutdown +info +memory"),
 }
