@@ -30,13 +30,19 @@ from security.identity import (
     load_or_create_ca,
 )
 from security.keys import MasterKey
+from twin_engine.store.audit import AuditWriter
+from twin_engine.store.audit_reader import AuditReader, WaitingAudit
 from twin_engine.store.connection import connect
 from twin_engine.store.orders import OrderQueue
 from twin_engine.store.patients import PatientStore
+from twin_engine.store.people import PeopleStore
 from twin_engine.store.raw import RawSink
 from twin_engine.store.reader import RedisFeed
+from twin_engine.store.sessions import SessionStore
 from twin_engine.store.shard import ShardStore
+from twin_engine.store.signin import Attempts, Begun
 from twin_engine.store.vault import Vault
+from web.access import People
 
 HUB_POLICY = "service"
 HUB_NAME = "hub"
@@ -148,6 +154,20 @@ def feed(settings: Settings) -> RedisFeed:
     """The twins for the web."""
     keys = vault(settings, "web")
     return RedisFeed(keys.client, keys, settings.shards, connect(settings.redis_login("acts")))
+
+
+def people(settings: Settings) -> People:
+    """Who may sign in, and where what they do is told."""
+    client, master = connect(settings.redis_login("people")), MasterKey.load_or_create(settings.master_key)
+    return People(
+        PeopleStore(client, master), SessionStore(client, master), Attempts(client), Begun(client, master),
+        AuditWriter(connect(settings.redis_login("acts")), master),
+    )  # fmt: skip
+
+
+def audit_reader(settings: Settings) -> AuditReader:
+    """What was audited, for the page."""
+    return WaitingAudit(connect(settings.redis_login("auditor")), MasterKey.load_or_create(settings.master_key))
 
 
 def patient_store(settings: Settings) -> PatientStore:
