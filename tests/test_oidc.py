@@ -109,7 +109,7 @@ def test_a_token_that_the_provider_did_not_sign_is_refused(
 
 
 def test_a_callback_works_once_and_only_in_the_browser_that_began(house: House) -> None:
-    """ASVS 10.2.1, 10.4.2 (state, PKCE; login CSRF)."""
+    """ASVS 10.2.1 (state, PKCE; login CSRF)."""
     attacker, victim = Visitor(house), Visitor(house)
     back = there(attacker)
     assert victim.get(back).status_code == 403 and COOKIE not in victim.cookies

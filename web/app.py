@@ -20,24 +20,22 @@ from flask_socketio import SocketIO
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from twin_engine.store.audit_reader import AuditReader
-from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Feed
 from web import account, data, oidc, signin, ui
 from web.access import Access, People
 from web.acts import Acts
 from web.board import Board
 from web.guard import content_security_policy, guard
-from web.lines import Lines
 from web.pages import audit, downtime, patients, replay, room, shell, ward
 from web.pages.frame import OWN, back_to, frame, is_page, language, patient_of, register_missing, translate
 from web.relay import OnSent, Relay
 from web.settings import BindRefused, WebSettings
 from web.sight import Reach, Sight
+from web.sockets import SOCKET_NAMESPACE, WARD_NAMESPACE, Sockets
 from web.words import COOKIE, LANGUAGES
 
 log = logging.getLogger(__name__)
 
-SOCKET_NAMESPACE, WARD_NAMESPACE = "/twin", "/ward"
 _SERVED = (
     "/assets/", "/data/", "/language/", "/downtime/", "/_dash", "/_favicon.ico", "/_reload-hash", "/socket.io/",
     "/sign-in", "/sign-out", "/session", "/oidc/", *OWN,
@@ -85,10 +83,7 @@ def create_app(
             page.register(app, reach, sight, settings)
         patients.register(app, sight, acts)
         register_missing(sight, partial(account.glass_banner, access), partial(access.saw, page="room"))
-    lines = server.extensions["lines"] = Lines(access, _cutter(sockets, relay, board), board.renew)
-    own = _own_pages_only(settings, lines)
-    _join_sockets(sockets, relay, acts, own, lines, access)
-    _join_board(sockets, relay, board, acts, own, lines, access)
+    server.extensions["lines"] = Sockets(sockets, settings, relay, board, acts, access).register()
     data.register(server, reach, sight, access)
     account.register(server, access, relay, door)
     audit.register(server, access, reader)
@@ -132,81 +127,6 @@ def _sender(sockets: SocketIO, namespace: str) -> Callable[[str, str, Any, Calla
         sockets.server.emit(event, data, to=sid, namespace=namespace, callback=confirmed)
 
     return send
-
-
-def _cutter(sockets: SocketIO, relay: Relay, board: Board) -> Callable[[str, str], None]:
-    def cut(sid: str, namespace: str) -> None:
-        relay.leave(sid)  # at once: whatever the socket's own way out takes
-        board.leave(sid)
-        sockets.server.disconnect(sid, namespace=namespace)
-
-    return cut
-
-
-def _own_pages_only(settings: WebSettings, lines: Lines) -> Callable[[str, str], bool]:
-    """May the handshake at hand open a socket: it comes from a page of ours, and from somebody who may have it."""
-
-    def allowed(namespace: str, patient: str) -> bool:
-        if request.host not in settings.hosts or request.headers.get("Origin") not in settings.origins:
-            return False
-        try:
-            return lines.open(_sid(), namespace, patient)
-        except StoreError as error:
-            log.warning("a socket was refused: %s", error)
-            return False
-
-    return allowed
-
-
-Own = Callable[[str, str], bool]
-
-
-def _join_sockets(sockets: SocketIO, relay: Relay, acts: Acts, own: Own, lines: Lines, access: Access) -> None:
-    @sockets.on("connect", namespace=SOCKET_NAMESPACE)  # type: ignore[untyped-decorator]  # untyped library
-    def connect(auth: object = None) -> bool:
-        wanted = auth.get("patient", "") if isinstance(auth, dict) else ""
-        patient = str(wanted)[:64]
-        relay.start()
-        if not patient or not own(SOCKET_NAMESPACE, patient) or relay.card(patient) is None:
-            lines.close(_sid())
-            return False
-        access.saw(patient, "socket")
-        return relay.join(_sid(), patient)
-
-    _hear_acts(sockets, SOCKET_NAMESPACE, relay.leave, acts, lines)
-
-
-def _join_board(
-    sockets: SocketIO, relay: Relay, board: Board, acts: Acts, own: Own, lines: Lines, access: Access,
-) -> None:  # fmt: skip
-    @sockets.on("connect", namespace=WARD_NAMESPACE)  # type: ignore[untyped-decorator]  # untyped library
-    def connect(_: object = None) -> bool:
-        relay.start()
-        if not own(WARD_NAMESPACE, ""):
-            return False
-        access.saw("ward", "ward")
-        board.join(_sid(), partial(lines.sees, _sid()))
-        return True
-
-    _hear_acts(sockets, WARD_NAMESPACE, board.leave, acts, lines)
-
-
-def _hear_acts(sockets: SocketIO, namespace: str, leave: Callable[[str], None], acts: Acts, lines: Lines) -> None:
-    """What a socket may say, on either namespace, and what is left behind when it goes."""
-
-    @sockets.on("act", namespace=namespace)  # type: ignore[untyped-decorator]  # untyped library
-    def act(data: object = None, *_: object) -> dict[str, object]:
-        return acts.hear(_sid(), data, translate())
-
-    @sockets.on("disconnect", namespace=namespace)  # type: ignore[untyped-decorator]  # untyped library
-    def disconnect(*_: object) -> None:
-        leave(_sid())
-        lines.close(_sid())
-        acts.forget(_sid())
-
-
-def _sid() -> str:
-    return str(request.sid)  # type: ignore[attr-defined]  # Flask-SocketIO adds it
 
 
 def _switch_language(server: Flask) -> None:
