@@ -22,6 +22,7 @@ from security import files
 from security.envelope import ClosedSession, Lane, Recipient, Rejected, Sealer, open_session, verify_recipient
 from security.errors import SecurityError
 from security.identity import DeviceIdentity
+from security.suite import STRONGEST_FIRST
 
 
 class NoRecipient(Exception):
@@ -38,7 +39,10 @@ class Lanes:
         recipient_path: Path,
         epoch: int,
         random: Callable[[int], bytes] = os.urandom,
+        suites: Sequence[str] = STRONGEST_FIRST,
     ) -> None:
+        """`suites`: what this device can do, and will not go below."""
+        self._suites = suites
         self._identity, self._spool, self._path, self._random = identity, spool, recipient_path, random
         self.epoch = epoch
         self.recipient: Recipient | None = None
@@ -103,8 +107,9 @@ class Lanes:
             raise NoRecipient("expected a key from the engine to seal to, got none yet; the frame was not made")
         try:
             record, sealer = open_session(
-                self._identity, self.recipient, epoch=self.epoch, lane=lane, now_ms=now_ms, random=self._random
-            )
+                self._identity, self.recipient, epoch=self.epoch, lane=lane, now_ms=now_ms, random=self._random,
+                suites=self._suites,
+            )  # fmt: skip
         except Rejected as error:
             raise NoRecipient(str(error)) from error
         self._spool.add_session(StoredSession(sealer.sid, lane, record, sealer.to_bytes()))

@@ -29,6 +29,7 @@ from device.source import SensorSource, pack
 from device.spool import MAX_BYTES, Spool, SpoolError
 from security.envelope import Lane, Recipient, Rejected
 from security.identity import DeviceIdentity
+from security.suite import STRONGEST_FIRST
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class UplinkSettings:
     drain_s: float = 12.0  # receipts come every 10 s
     report_s: float = 10.0
     spool_bytes: int = MAX_BYTES
+    suites: tuple[str, ...] = STRONGEST_FIRST  # cipher suites that it can do
 
 
 async def run_device(
@@ -76,7 +78,8 @@ class Uplink:
         if self._spool.damaged:
             log.error("expected a whole spool, got a damaged one; set aside as %s", self._spool.damaged)
         epoch = self._spool.next_epoch(clock.now_ms())
-        self._lanes = Lanes(settings.identity, self._spool, settings.state_dir / "recipient.json", epoch)
+        memory = settings.state_dir / "recipient.json"
+        self._lanes = Lanes(settings.identity, self._spool, memory, epoch, suites=settings.suites)
         self._lanes.recall_recipient(clock.now_ms())
         self._disk_thread = ThreadPoolExecutor(1, "spool")
         self.counters = Counters()

@@ -110,7 +110,9 @@ def engine(shard: Annotated[str, typer.Option(help="The shard to own.")] = "s0")
         store, master = wiring.shard_store(settings, shard)
         identity, trust = wiring.engine_identity(settings), wiring.authority(settings).trust
         model = Generator.load(settings.weights, signers=signers(settings))
-        story = Engine(store, model, trust=trust, identity=identity, master=master, clock_ms=wall_clock_ms)
+        story = Engine(
+            store, model, trust=trust, identity=identity, master=master, clock_ms=wall_clock_ms, suites=settings.suites
+        )
         story.run(_stop_event())
 
 

@@ -11,6 +11,7 @@ EVERBEAT_IOTHUB            connection string of Azure IoT Hub's service policy; 
 EVERBEAT_EVENTHUB          connection string of its Event Hubs-compatible endpoint; default: the local hub
 EVERBEAT_HUB_HOST          loopback address of the local hub; default 127.0.0.2
 EVERBEAT_SHARDS            how many shards patients are spread over; default 1
+EVERBEAT_SUITES            cipher suites that devices may seal with, of C, A and B; default C,A,B
 EVERBEAT_WEIGHTS           a folder of weights that `everbeat train` wrote; default: the packaged ones
 =========================  =====================================================================================
 """
@@ -22,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from security.suite import STRONGEST_FIRST
 from twin_engine.store.connection import RedisLogin
 from twin_engine.store.errors import StoreDown
 from twin_engine.store.server import RedisFiles
@@ -43,6 +45,7 @@ class Settings:
     hub_host: str = "127.0.0.2"
     shards: int = 1
     weights: Path | None = None
+    suites: tuple[str, ...] = STRONGEST_FIRST
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -53,6 +56,12 @@ class Settings:
             shards = int(env.get("EVERBEAT_SHARDS", "1"))
         except ValueError as error:
             raise SettingsError(f"expected a number in EVERBEAT_SHARDS, got {env['EVERBEAT_SHARDS']!r}") from error
+        suites = tuple(name.strip() for name in (env.get("EVERBEAT_SUITES") or ",".join(STRONGEST_FIRST)).split(","))
+        if not set(suites) <= set(STRONGEST_FIRST) or len(set(suites)) != len(suites):
+            known = ", ".join(STRONGEST_FIRST)
+            raise SettingsError(
+                f"expected EVERBEAT_SUITES out of {known}, got {','.join(suites)!r}; nothing was started"
+            )
         if not 1 <= shards <= 1024:
             raise SettingsError(f"expected EVERBEAT_SHARDS between 1 and 1024, got {shards}; nothing was started")
         if bool(env.get("EVERBEAT_IOTHUB")) != bool(env.get("EVERBEAT_EVENTHUB")):
@@ -72,6 +81,7 @@ class Settings:
             env.get("EVERBEAT_HUB_HOST", "127.0.0.2"),
             shards,
             Path(env["EVERBEAT_WEIGHTS"]).expanduser().absolute() if env.get("EVERBEAT_WEIGHTS") else None,
+            suites,
         )
 
     def environment(self) -> dict[str, str]:
@@ -84,6 +94,7 @@ class Settings:
             "EVERBEAT_EVENTHUB": self.eventhub,
             "EVERBEAT_HUB_HOST": self.hub_host,
             "EVERBEAT_SHARDS": str(self.shards),
+            "EVERBEAT_SUITES": ",".join(self.suites),
             "EVERBEAT_WEIGHTS": str(self.weights) if self.weights else None,
         }
         return {name: value for name, value in values.items() if value}

@@ -15,6 +15,7 @@ class Reason(StrEnum):
 
     MALFORMED = "malformed"  # not of our form, or too large
     UNKNOWN_SUITE = "unknown-suite"  # a cipher suite that we do not speak; never negotiated downwards
+    WEAK_SUITE = "weak-suite"  # one that this house does not take, or weaker than the same device took before
     WRONG_DEVICE = "wrong-device"  # the hub authenticated another device than the message names
     WRONG_IDENTITY = "wrong-identity"  # a certificate for somebody else
     WRONG_USAGE = "wrong-usage"  # a server's certificate where a device's belongs, and the like
@@ -27,7 +28,11 @@ class Reason(StrEnum):
     FORGED = "forged"  # a signature, seal or MAC does not match
     UNKNOWN_SESSION = "unknown-session"  # another session's id
     UNKNOWN_RECIPIENT = "unknown-recipient"  # sealed to a key that we do not hold (any more)
-    SPENT = "spent"  # a sequence number beyond a session's life
+    SPENT = "spent"  # beyond a session's life
+    TOO_OLD = "too-old"  # opened longer ago than any spool waits
+    AHEAD = "ahead"  # opened in the future
+    ROLLED_BACK = "rolled-back"  # an earlier boot that speaks after a later one
+    TOO_MANY = "too-many"  # more than any honest device asks for
 
 
 class SecurityError(Exception):

@@ -7,20 +7,30 @@ stays noise. A key may seal 2^32 blobs (NIST SP 800-38D 8.3); at 10 a second tha
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from security import files
 from security.errors import Reason, Rejected, SecurityError
+from security.recipient_keys import (
+    KID_BYTES,
+    RecipientKey,
+    create_recipient_key,
+    recipient_from_bytes,
+    recipient_kid,
+    recipient_to_bytes,
+)
+
+__all__ = [
+    "KEY_BYTES", "KID_BYTES", "MasterKey", "PatientCipher", "RecipientKey", "create_data_key", "create_recipient_key",
+    "recipient_from_bytes", "recipient_kid", "recipient_to_bytes",
+]  # fmt: skip
 
 KEY_BYTES = 32
-KID_BYTES = 8
 _VERSION = b"\x01"
 _NONCE_BYTES, _TAG_BYTES = 12, 16
 Random = Callable[[int], bytes]
@@ -80,26 +90,3 @@ class MasterKey:
 def create_data_key(random: Random = os.urandom) -> bytes:
     """A new key for a :class:`PatientCipher`."""
     return random(KEY_BYTES)
-
-
-def create_recipient_key(random: Random = os.urandom) -> tuple[bytes, X25519PrivateKey]:
-    """A new X25519 key pair that devices seal to, as (kid, private key). Store it by :func:`recipient_to_bytes`."""
-    key = X25519PrivateKey.from_private_bytes(random(KEY_BYTES))
-    return recipient_kid(key.public_key().public_bytes_raw()), key
-
-
-def recipient_kid(public_key: bytes) -> bytes:
-    """The name of a recipient key: the first 8 bytes of SHA-256 of its 32 raw public bytes."""
-    return hashlib.sha256(public_key).digest()[:KID_BYTES]
-
-
-def recipient_to_bytes(key: X25519PrivateKey) -> bytes:
-    """The 32 secret bytes, to be wrapped by the master key at once."""
-    return key.private_bytes_raw()
-
-
-def recipient_from_bytes(secret: bytes) -> X25519PrivateKey:
-    """The inverse of :func:`recipient_to_bytes`. Raises SecurityError on another length."""
-    if len(secret) != KEY_BYTES:
-        raise SecurityError(f"expected {KEY_BYTES} secret bytes, got {len(secret)}; the recipient key is unusable")
-    return X25519PrivateKey.from_private_bytes(secret)

@@ -7,7 +7,7 @@ frees only what a receipt names.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from security import canonical
@@ -71,7 +71,7 @@ def _parse(data: object) -> tuple[Receipt, bytes]:
         if not isinstance(data, Mapping):
             raise TypeError(type(data).__name__)
         sid, mac, extra = data["sid"], data["mac"], data["extra"]
-        if not isinstance(extra, Sequence) or len(extra) > MAX_EXTRA:
+        if not isinstance(extra, (list, tuple)) or len(extra) > MAX_EXTRA:  # an empty text is a sequence too
             raise ValueError(f"at most {MAX_EXTRA} ranges")
         if len(sid) != 2 * SID_BYTES or len(mac) != 2 * _MAC_BYTES:
             raise ValueError("a sid and a MAC in hex")

@@ -3,21 +3,26 @@
 The signature covers the device's id, so that nobody between engine and device can have one patient's readings
 sealed to another patient's key, which would survive the erasure of the first. A device takes no recipient that ends
 before the one it has (``supersedes``): an old one, shown again, may belong to the patient before.
+
+It also tells which cipher suites the engine takes, with a key for each KEM. The signature covers that list, in another
+domain than records without one, so a list can neither be stripped, shortened nor added; a record without a list is of
+an engine from before there was a choice, and means suite A.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from security import canonical
+from security import canonical, suite
 from security.errors import Reason, Rejected, SecurityError
+from security.hpke import DhKem, XWing
 from security.identity import EngineIdentity, Trust, is_device_id
 from security.keys import KEY_BYTES, KID_BYTES, recipient_kid
 from security.trust import MAX_CERTIFICATE_BYTES
@@ -25,7 +30,8 @@ from security.wire import MAX_TIME_MS
 
 RECIPIENT_LIFE_MS = 7 * 24 * 3600 * 1000
 _MAX_SIGNATURE_BYTES = 72  # ECDSA P-256 in DER
-_DOMAIN = b"everbeat/1 recipient|"
+_DOMAIN, _DOMAIN_WITH_SUITES = b"everbeat/1 recipient|", b"everbeat/1 recipient and suites|"
+_MAX_SUITES, _MAX_SUITE_NAME = 8, 8  # of which we need not know all: a later engine may offer more
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +44,25 @@ class Recipient:
     not_after_ms: int  # UTC
     signature: bytes
     signer_der: bytes  # the engine's certificate
+    suites: tuple[str, ...] = ()  # that the engine takes; none: a record of before, A alone
+    xwing_key: bytes = b""  # 1216 bytes where suite C is among them
 
-    def to_json(self) -> dict[str, str | int]:
-        """For a desired property: hex, base64 and an integer."""
-        return {
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The suites that may be sealed with."""
+        return self.suites or (suite.SUITE_A,)
+
+    def key_for(self, name: str) -> bytes:
+        """The public key that the suite `name` seals to; empty where there is none."""
+        keys = {DhKem.id: self.public_key, XWing.id: self.xwing_key}
+        return keys.get(suite.SUITES[name].kem.id, b"")
+
+    def to_json(self) -> dict[str, str | int | list[str]]:
+        """For a desired property: hex, base64, an integer and a list of names."""
+        more: dict[str, str | int | list[str]] = {"suites": list(self.suites)} if self.suites else {}
+        if self.xwing_key:
+            more["xwing_key"] = self.xwing_key.hex()
+        return more | {
             "kid": self.kid.hex(),
             "public_key": self.public_key.hex(),
             "device": self.device,
@@ -63,6 +84,8 @@ class Recipient:
                 data["not_after_ms"],
                 _hex(data["signature"], 8, _MAX_SIGNATURE_BYTES),
                 _base64(data["signer"]),
+                _suites(data.get("suites", [])),
+                _hex(data.get("xwing_key", ""), 0, XWing.public_bytes),
             )
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
             raise _refused(Reason.MALFORMED, "a recipient key", f"something else ({str(error)[:60]})") from error
@@ -78,21 +101,33 @@ class Recipient:
 
     def signed_bytes(self) -> bytes:
         """What the engine signs."""
-        return _DOMAIN + canonical.encode([self.kid, self.public_key, self.device, self.not_after_ms])
+        fields = [self.kid, self.public_key, self.device, self.not_after_ms]
+        if not (self.suites or self.xwing_key):
+            return _DOMAIN + canonical.encode(fields)
+        return _DOMAIN_WITH_SUITES + canonical.encode([*fields, list(self.suites), self.xwing_key])
 
 
 def sign_recipient(
-    engine: EngineIdentity, public_key: bytes, *, device_id: str, now_ms: int, life_ms: int = RECIPIENT_LIFE_MS
-) -> Recipient:
-    """`public_key` (32 raw X25519 bytes) as the recipient of `device_id` from now on, for at most a week."""
+    engine: EngineIdentity, public_key: bytes, *, device_id: str, now_ms: int, life_ms: int = RECIPIENT_LIFE_MS,
+    suites: Sequence[str] = (), xwing_key: bytes = b"",
+) -> Recipient:  # fmt: skip
+    """`public_key` (32 raw X25519 bytes) as the recipient of `device_id` from now on, for at most a week.
+
+    `suites`: what the engine takes; `xwing_key` is wanted where one of them needs it. None: a record of the old form.
+    """
     if len(public_key) != KEY_BYTES or not is_device_id(device_id) or not 0 < life_ms <= RECIPIENT_LIFE_MS:
         raise SecurityError(
             f"expected {KEY_BYTES} key bytes, a device id and at most {RECIPIENT_LIFE_MS} ms, got {len(public_key)}, "
             f"{device_id!r:.80}, {life_ms}; nothing was signed"
         )
-    bare = Recipient(recipient_kid(public_key), public_key, device_id, now_ms + life_ms, b"", engine.chain_der[0])
-    signature = engine.key.sign(bare.signed_bytes(), ec.ECDSA(hashes.SHA256()))
-    return Recipient(bare.kid, public_key, device_id, bare.not_after_ms, signature, bare.signer_der)
+    bare = Recipient(
+        recipient_kid(public_key), public_key, device_id, now_ms + life_ms, b"", engine.chain_der[0],
+        tuple(suites), xwing_key,
+    )  # fmt: skip
+    lacking = [n for n in suites if n not in suite.SUITES or len(bare.key_for(n)) != suite.SUITES[n].kem.public_bytes]
+    if lacking or len(set(suites)) != len(suites):
+        raise SecurityError(f"expected known suites, each once, with keys, got {suites!r:.80}; nothing was signed")
+    return replace(bare, signature=engine.key.sign(bare.signed_bytes(), ec.ECDSA(hashes.SHA256())))
 
 
 def verify_recipient(r: Recipient, trust: Trust, now_ms: int, device_id: str | None = None) -> Recipient:
@@ -115,6 +150,14 @@ def _hex(text: object, least: int, most: int) -> bytes:
     if not isinstance(text, str) or not 2 * least <= len(text) <= 2 * most:
         raise ValueError(f"expected {least} to {most} bytes in hex")
     return bytes.fromhex(text)
+
+
+def _suites(names: object) -> tuple[str, ...]:
+    if not isinstance(names, list) or len(names) > _MAX_SUITES or len(set(map(str, names))) != len(names):
+        raise ValueError("expected a list of suites, each once")
+    if not all(isinstance(name, str) and 0 < len(name) <= _MAX_SUITE_NAME for name in names):
+        raise ValueError("expected names of suites")
+    return tuple(names)
 
 
 def _base64(text: object) -> bytes:

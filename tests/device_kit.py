@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 from device.downlink import Order, Outcome, RestSettings
 from device.frame import Block, Frame, Source, decode
 from device.hub.registry import Registry
@@ -26,6 +24,8 @@ from device.link import HubAddress
 from device.uplink import UplinkSettings
 from security.envelope import Opener, Recipient, Rejected, accept_open_record, parse_header, sign_recipient
 from security.identity import DeviceIdentity, create_ca, issue_device, issue_engine, issue_server
+from security.keys import RecipientKey, create_recipient_key
+from security.suite import STRONGEST_FIRST
 from tests.hub_kit import KEY, HubThread
 
 
@@ -169,7 +169,7 @@ class House:
     def __init__(self, host: str, folder: Path) -> None:
         self.host, self.folder = host, folder
         self.ca = create_ca(folder / "ca")
-        self.keys: dict[bytes, X25519PrivateKey] = {}
+        self.keys: dict[bytes, RecipientKey] = {}
         self._engine = issue_engine(self.ca, folder / "engine")
         server = issue_server(self.ca, host, [host], folder / "server")
         self.hub = HubThread(
@@ -187,10 +187,11 @@ class House:
         return issue_device(self.ca, device_id, self.folder / "devices")
 
     def recipient(self, device_id: str, *, life_ms: int = 3_600_000) -> Recipient:
-        key = X25519PrivateKey.generate()
+        _, key = create_recipient_key()
         recipient = sign_recipient(
-            self._engine, key.public_key().public_bytes_raw(), device_id=device_id, now_ms=now_ms(), life_ms=life_ms
-        )
+            self._engine, key.public_key().public_bytes_raw(), device_id=device_id, now_ms=now_ms(), life_ms=life_ms,
+            suites=STRONGEST_FIRST, xwing_key=key.xwing_public,
+        )  # fmt: skip
         self.keys[recipient.kid] = key
         return recipient
 

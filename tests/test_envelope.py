@@ -46,7 +46,7 @@ from security.identity import (
     issue_engine,
     issue_server,
 )
-from security.keys import create_recipient_key
+from security.keys import RecipientKey, create_recipient_key
 from security.receipts import MAX_EXTRA
 from security.wire import HEADER_BYTES
 
@@ -64,7 +64,7 @@ class House:
     other: DeviceIdentity
     engine: EngineIdentity
     kid: bytes
-    key: X25519PrivateKey
+    key: RecipientKey
     recipient: Recipient
 
     def open(self, lane: Lane = Lane.LIVE, epoch: int = 3) -> tuple[bytes, Sealer]:
@@ -274,9 +274,10 @@ def test_a_suite_that_we_do_not_speak_is_refused_and_so_is_one_changed_on_the_wa
     for name in ("B", "none", "", 0, None):
         with pytest.raises(Rejected):
             house.accept(forge(house, suite=name))
-    refused("unknown-suite", lambda: house.accept(forge(house, suite="B")))
+    refused("unknown-suite", lambda: house.accept(forge(house, suite="D")))
     record, _ = house.open()
-    refused("unknown-suite", lambda: house.accept(record.replace(b"esuiteaA", b"esuiteaB")))
+    refused("unknown-suite", lambda: house.accept(record.replace(b"esuiteaA", b"esuiteaD")))
+    refused("malformed", lambda: house.accept(record.replace(b"esuiteaA", b"esuiteaB")))  # its secret is shorter
 
 
 @pytest.mark.parametrize(
@@ -604,7 +605,7 @@ def test_hpke_opens_the_base_mode_vector_of_rfc_9180() -> None:
         bytes.fromhex("4612c550263fc8ad58375df3f557aac531d26850903e55a9f23f21d8534e8ac8")
     )
     opened = rust_openssl.hpke._decrypt_with_aad(
-        suite._hpke(),
+        Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_128_GCM),
         bytes.fromhex(enc + ct),
         key,
         info=bytes.fromhex("4f6465206f6e2061204772656369616e2055726e"),
@@ -627,6 +628,6 @@ def test_the_keys_of_a_session_are_fixed_for_other_implementations() -> None:
 def test_the_suite_is_the_one_of_the_design() -> None:
     key = X25519PrivateKey.generate()
     context = suite.Context("A", "d", 0, bytes(8))
-    enc = suite.seal_secret(bytes(32), key.public_key().public_bytes_raw(), context)
+    secret, enc = suite.send_secret(key.public_key().public_bytes_raw(), context)
     same = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_128_GCM)
-    assert len(enc) == suite.ENC_BYTES and same.decrypt(enc, key, info=context.info("open")) == bytes(32)
+    assert len(enc) == suite.SUITES["A"].enc_bytes == 80 and same.decrypt(enc, key, info=context.info("open")) == secret

@@ -55,3 +55,12 @@ def test_own_weights_are_named_by_the_environment_and_told_to_other_processes() 
     settings = Settings.from_env({"EVERBEAT_STATE": "/tmp/s", "EVERBEAT_WEIGHTS": "/tmp/w"})
     assert settings.weights == Path("/tmp/w")
     assert Settings.from_env(settings.environment()) == settings
+
+
+def test_a_house_chooses_its_cipher_suites_out_of_those_we_have() -> None:
+    assert Settings.from_env({}).suites == ("C", "A", "B")
+    strict = Settings.from_env({"EVERBEAT_SUITES": "C, A"})
+    assert strict.suites == ("C", "A") == Settings.from_env(strict.environment()).suites
+    for wrong in ("A,Z", "A,A", ",", "a"):
+        with pytest.raises(SettingsError, match="EVERBEAT_SUITES"):
+            Settings.from_env({"EVERBEAT_SUITES": wrong})

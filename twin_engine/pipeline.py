@@ -12,14 +12,16 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 
 from device.frame import FrameError
 from security.envelope import parse_header
 from security.errors import Rejected
 from security.identity import EngineIdentity, Trust
 from security.keys import MasterKey
+from security.rate import TooMany
 from security.replay import Fragmented
+from security.suite import STRONGEST_FIRST
 from twin_engine import codec
 from twin_engine.alarms import Alarms
 from twin_engine.align import DeviceClock, readings_of, split_by_patient
@@ -57,6 +59,7 @@ HASTE_MS = TICKS_US[0] // 1000  # for twins whose frames come more often than ti
 STATUS_MS = 1000
 RENEW_MS = 1500
 TRIM_MS = 60_000
+EXPIRE_MS = 600_000
 ROUND_S = 1.0  # well below the lease, so that an engine with a long backlog keeps its shard and its viewers
 _MAX_KIND = 20  # characters of what somebody wanted that are told
 
@@ -74,10 +77,12 @@ class Engine:
         master: MasterKey,
         clock_ms: Callable[[], int],
         steady_s: Callable[[], float] = time.monotonic,
+        suites: Sequence[str] = STRONGEST_FIRST,
     ) -> None:
         self._store, self._forecaster = store, forecaster
         self._trust, self._identity, self._master = trust, identity, master
         self._clock_ms, self._steady_s = clock_ms, steady_s
+        self._suites = suites
         self._twins: dict[str, Twin] = {}
         self._due_ms: dict[str, int] = {}
         self._faulty = set[str]()  # patients whose last round could not be written
@@ -104,8 +109,8 @@ class Engine:
         """Everything as the last commit left it."""
         at = self._store.cursor()
         self._cursor, self._acts, self._tick_us, self._counts = at.id, at.acts, at.tick_us, dict(at.counts)
-        self._gate = Gate(self._trust, self._store.sessions())
-        self._recipients = Recipients(self._master, self._identity, self._store.recipients())
+        self._gate = Gate(self._trust, self._store.sessions(), self._suites, self._steady_s)
+        self._recipients = Recipients(self._master, self._identity, self._store.recipients(), self._suites)
         self._book = Book(self._store)
         self._clocks: dict[str, DeviceClock] = {}
         self._twins = {p: self._stored_twin(p) for p in self._book.everybody() if self._store.is_readable(p)}
@@ -168,6 +173,8 @@ class Engine:
             self._store.renew()
         if self._is_due("trim", TRIM_MS):
             self._store.trim(self._clock_ms(), self._cursor, self._acts)
+        if self._is_due("expire", EXPIRE_MS) and (over := self._gate.expire(self._clock_ms())):
+            self._count("sessions_expired", over)
 
     def _is_due(self, name: str, every_ms: int) -> bool:
         """Whether it is time for something; if so, sets its next time. A wall clock that jumps changes nothing here."""
@@ -189,6 +196,8 @@ class Engine:
             work.orders.append(Order(device, "receipt", sid.hex(), {}))
         frozen, touched = self._gate.take_changed()
         work.sessions = {name: (self._owner(name), session) for name, session in frozen.items()}
+        for name, left in self._gate.take_buried().items():  # of sessions that are over: no secret, so anybody's key
+            work.sessions[name] = (self._book.keyholder(name.split(b"|")[0].decode()), left)
         for session in touched:
             receipt = session.opener.make_receipt(session.seen.upto, session.seen.extra, now_ms)
             work.orders.append(Order(session.opener.device, "receipt", session.opener.sid.hex(), receipt))
@@ -223,14 +232,22 @@ class Engine:
             self._take(read.record, work, stories)
         except StoreError:
             raise  # no fault of the record: the round is forgotten, and it comes again
+        except TooMany as error:
+            self._count("throttled", 1)
+            if error.first:  # told once a spell: a flood of records must not become one of words
+                self._refuse(read, device, error, work, stories)
         except Exception as error:  # noqa: BLE001 - the edge: whatever one record does, the shard must go on
-            reason = _reason(error)
-            self._count("refused", 1)
-            work.dead.append(DeadLetter(read.id, device, reason, str(error), read.fields.get(b"body", b"")))
-            log.warning("refused a message of %s (%s): %s", device, reason, error)
-            patient = self._book.current(device)
-            if patient in self._twins:
-                stories.fold(patient, Refused(device, reason, str(error), self._clock_ms()))
+            self._refuse(read, device, error, work, stories)
+
+    def _refuse(self, read: Read, device: str, error: Exception, work: Commit, stories: Stories) -> None:
+        """A dead letter, a counter, a line in the story."""
+        reason = _reason(error)
+        self._count("refused", 1)
+        work.dead.append(DeadLetter(read.id, device, reason, str(error), read.fields.get(b"body", b"")))
+        log.warning("refused a message of %s (%s): %s", device, reason, error)
+        patient = self._book.current(device)
+        if patient in self._twins:
+            stories.fold(patient, Refused(device, reason, str(error), self._clock_ms()))
 
     def _act(self, read: Read, work: Commit, stories: Stories) -> None:
         """One act of a person. One that can't be carried out is a dead letter and a warning; the shard goes on."""

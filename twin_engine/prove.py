@@ -2,23 +2,31 @@
 
 The order matters: a message that fails its proof is refused before its sequence number is looked at, so that a forged
 message never displaces the true one. Sessions survive restarts (sealed, in the shard's store) together with the
-sequence numbers they have seen.
+sequence numbers they have seen. When no message of a session can come any more (``security.freshness``), its keys are
+forgotten and its name stays, so that its open record never opens it again.
+
+What an open record costs is bounded: one that is known costs a look-up; each device has so many new ones at a time, and
+only then is a record read, its chain (remembered, if it was verified before), its signature, and last its secret.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import cbor2
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from device.frame import Frame, FrameError, decode
+from security import freshness
 from security.envelope import Lane, Opener, accept_open_record, parse_header
-from security.errors import Rejected
+from security.errors import Reason, Rejected
 from security.identity import Trust
+from security.keys import RecipientKey
 from security.log import ciphertext_hash, record_leaf
 from security.replay import IntervalSet
+from security.suite import STRONGEST_FIRST
+from twin_engine.admission import Admission
 
 KEPT_RECEIPTS = 3  # sessions of one lane whose receipts stay in the device's twin (32 KiB there)
 
@@ -44,10 +52,20 @@ class Proven:
 class Gate:
     """All sessions of a shard, by device and session id: a device can neither use nor occupy another one's."""
 
-    def __init__(self, trust: Trust, stored: dict[bytes, bytes]) -> None:
-        """`stored`: name -> session as :meth:`take_changed` gave it."""
+    def __init__(
+        self, trust: Trust, stored: dict[bytes, bytes], suites: Collection[str] = STRONGEST_FIRST,
+        steady_s: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """`stored`: name -> session as :meth:`take_changed` and :meth:`take_buried` gave it.
+
+        `suites`: what this house takes.
+        """
         self._trust = trust
-        self._sessions = {name: _thaw(blob) for name, blob in stored.items()}
+        self._admission = Admission(suites, steady_s)
+        open_ = {name: blob for name, blob in stored.items() if not self._admission.recall(name, cbor2.loads(blob))}
+        self._sessions = {name: _thaw(blob) for name, blob in open_.items()}
+        for name, session in self._sessions.items():
+            self._admission.note(name, session.opener)
         self._changed: set[bytes] = set()
         self._outdated: list[tuple[str, bytes]] = []
 
@@ -57,7 +75,7 @@ class Gate:
         device: str,
         body: bytes,
         now_ms: int,
-        recipient_key: Callable[[bytes], X25519PrivateKey | None],
+        recipient_key: Callable[[bytes], RecipientKey | None],
     ) -> Proven | None:
         """The proven frame in `body`, or None where it is an open record or was counted before.
 
@@ -70,6 +88,13 @@ class Gate:
             return None
         name = _name(device, header.sid)
         session = self._sessions.get(name)
+        if session is None and self._admission.is_over(name):
+            raise Rejected(
+                Reason.SPENT,
+                f"a message of a session of {device} that is not over",
+                f"one of session {header.sid.hex()}",
+                "the message was refused for good",
+            )
         if session is None:
             raise Rejected(
                 "unknown-session",
@@ -77,12 +102,14 @@ class Gate:
                 f"session {header.sid.hex()}",
                 "the message was refused; sent again after its open record it will count",
             )
+        freshness.check_arrival(session.opener.opened_ms, now_ms)
         seq, plain = session.opener.open(body)
         if seq in session.seen:
             return None
         frame = decode(plain)
         if frame.epoch != session.opener.epoch:
             raise FrameError(f"expected a frame of epoch {session.opener.epoch}, got one of {frame.epoch}; refused")
+        freshness.check_frame(session.opener.opened_ms, frame.device_time_ms)
         session.seen.add(seq)
         self._changed.add(name)
         return Proven(session, seq, frame, _leaf(record_id, session, seq, body))
@@ -99,13 +126,21 @@ class Gate:
         out, self._outdated = self._outdated, []
         return out
 
+    def expire(self, now_ms: int) -> int:
+        """Forgets the keys of sessions of which nothing can come any more. Returns how many they were."""
+        ended = self._admission.ended(now_ms)
+        for name in ended:
+            del self._sessions[name]
+            self._changed.discard(name)
+            self._admission.bury(name)
+        return len(ended)
+
+    def take_buried(self) -> dict[bytes, bytes]:
+        """name -> what is left of a session that is over, to be stored with the next commit; no secret."""
+        return self._admission.take_buried()
+
     def _note_outdated(self, opened: Opener) -> None:
-        alike = [
-            s.opener
-            for s in self._sessions.values()
-            if (s.opener.device, s.opener.lane) == (opened.device, opened.lane)
-        ]
-        alike.sort(key=lambda opener: (opener.epoch, opener.opened_ms))
+        alike = self._admission.alike(opened)
         if len(alike) > KEPT_RECEIPTS:
             self._outdated.append((opened.device, alike[-1 - KEPT_RECEIPTS].sid))
 
@@ -115,15 +150,19 @@ class Gate:
         body: bytes,
         sid: bytes,
         now_ms: int,
-        recipient_key: Callable[[bytes], X25519PrivateKey | None],
+        recipient_key: Callable[[bytes], RecipientKey | None],
     ) -> None:
         """A new session. One that is known stays as it is, so a replayed open record resets nothing."""
         name = _name(device, sid)
-        if name in self._sessions:
+        if name in self._sessions or self._admission.is_over(name):
             return
+        self._admission.knock(device)
         opener = accept_open_record(
-            body, trust=self._trust, recipient_key=recipient_key, hub_device_id=device, now_ms=now_ms
-        )
+            body, trust=self._admission.chains.of(self._trust), recipient_key=recipient_key, hub_device_id=device,
+            now_ms=now_ms, suites=self._admission.suites,
+        )  # fmt: skip
+        self._admission.check(opener)
+        self._admission.note(name, opener)
         self._sessions[name] = Session(opener, IntervalSet())
         self._changed.add(name)
         self._note_outdated(opener)
