@@ -396,3 +396,18 @@ def test_https_is_tls_1_3_says_hsts_and_is_not_held_up_by_who_says_nothing(redis
             connection.close()
     finally:
         house.close()
+
+
+def test_while_the_store_is_down_a_socket_is_told_so_and_no_new_one_is_opened(
+    house: House, wren: Visitor, redis_server: tuple[object, Any]
+) -> None:
+    """ASVS 16.5.3: fails closed."""
+    with line(house, wren, OWN) as room:
+        room.until("hello")
+        redis_server[1].kill()
+        redis_server[1].wait()
+        ask = {"patient": OWN, "number": number(house, OWN), "kind": "pause", "body": {"seconds": 60}}
+        assert room.ask("act", ask)["ok"] is False
+        assert not house.feed.clinic.acts
+        with line(house, wren, OWN) as other:
+            assert other.closed.wait(5) and not other.names

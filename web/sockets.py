@@ -54,28 +54,31 @@ class Sockets:
             wanted = auth.get("patient", "") if isinstance(auth, dict) else ""
             patient = str(wanted)[:_MAX_ID]
             self.relay.start()
-            if not patient or not self._allowed(lines, SOCKET_NAMESPACE, patient) or self.relay.card(patient) is None:
-                lines.close(_sid())
-                return False
-            self.access.saw(patient, "socket")
-            return self.relay.join(_sid(), patient)
+            known = bool(patient) and self._allowed(lines, SOCKET_NAMESPACE, patient)
+            if known and self.relay.join(_sid(), patient):
+                return True
+            lines.close(_sid())
+            return False
 
     def _ward(self, lines: Lines) -> None:
         @self.sockets.on("connect", namespace=WARD_NAMESPACE)  # type: ignore[untyped-decorator]  # untyped library
         def connect(_: object = None) -> bool:
             self.relay.start()
             if not self._allowed(lines, WARD_NAMESPACE, ""):
+                lines.close(_sid())
                 return False
-            self.access.saw("ward", "ward")
             self.board.join(_sid(), partial(lines.sees, _sid()))
             return True
 
     def _allowed(self, lines: Lines, namespace: str, patient: str) -> bool:
-        """Whether the handshake at hand is from a page of ours, and from somebody who may have the socket."""
+        """Whether the handshake at hand is from a page of ours, and from somebody who may have the socket; told first."""
         if request.host not in self.settings.hosts or request.headers.get("Origin") not in self.settings.origins:
             return False
         try:
-            return lines.open(_sid(), namespace, patient)
+            if not lines.open(_sid(), namespace, patient) or (patient and self.relay.card(patient) is None):
+                return False
+            self.access.saw(patient or "ward", "room" if patient else "ward")
+            return True
         except StoreError as error:
             log.warning("a socket was refused: %s", error)
             return False
@@ -83,7 +86,11 @@ class Sockets:
     def _hear(self, namespace: str, lines: Lines) -> None:
         @self.sockets.on("act", namespace=namespace)  # type: ignore[untyped-decorator]  # untyped library
         def act(data: object = None, *_: object) -> dict[str, object]:
-            return self.acts.hear(_sid(), data, translate())
+            try:
+                return self.acts.hear(_sid(), data, translate())
+            except StoreError as error:
+                log.warning("an act was refused: %s", error)
+                return {"ok": False, "error": translate()("patients.act.store")}
 
         @self.sockets.on("disconnect", namespace=namespace)  # type: ignore[untyped-decorator]  # untyped library
         def disconnect(*_: object) -> None:
