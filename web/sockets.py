@@ -71,7 +71,7 @@ class Sockets:
             return True
 
     def _allowed(self, lines: Lines, namespace: str, patient: str) -> bool:
-        """Whether the handshake at hand is from a page of ours, and from somebody who may have the socket; told first."""
+        """Whether the handshake at hand is from a page of ours, and from who may have the socket; told first."""
         if request.host not in self.settings.hosts or request.headers.get("Origin") not in self.settings.origins:
             return False
         try:
