@@ -13,10 +13,15 @@ from security.identity import DeviceIdentity
 
 
 def enrol_local(state_dir: Path, identity: DeviceIdentity) -> None:
-    """Make the device known to the local hub by its certificate's SHA-256. Only while that hub is not running."""
-    thumbprint = hashlib.sha256(identity.chain_der[0]).hexdigest()
+    """Make the device known to the local hub by its certificate's SHA-256, running or not."""
+    pin_local(state_dir, identity.device_id, identity.chain_der[0])
+
+
+def pin_local(state_dir: Path, device_id: str, certificate: bytes, before: bytes | None = None) -> None:
+    """The same by a certificate (DER) alone; the one `before` it stays good until it ends, for who has not switched."""
+    pins = [hashlib.sha256(der).hexdigest() for der in (certificate, before) if der is not None]
     with closing(Registry(state_dir, time.time)) as registry:
-        registry.enrol(identity.device_id, thumbprint)
+        registry.enrol(device_id, *pins)
 
 
 def reported_properties(settings: RestSettings, device: str) -> dict[str, object]:

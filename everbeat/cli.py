@@ -23,11 +23,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from device.commands import DEFAULT_INTERVAL_S, MAX_INTERVAL_S, MIN_INTERVAL_S
-from everbeat.people import app as people
+from everbeat import people, pki
 from everbeat.settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A medical digital twin that never goes blank.")
-app.add_typer(people, name="user")
+app.add_typer(people.app, name="user")
+app.add_typer(pki.app, name="pki")
 say = Console(stderr=True)
 
 Recording = Annotated[Path, typer.Argument(help="A recording: CSV or CSV.gz, first column time_s.")]
@@ -108,7 +109,7 @@ def engine(shard: Annotated[str, typer.Option(help="The shard to own.")] = "s0")
     with _one_line_errors():
         settings = Settings.from_env()
         store, master = wiring.shard_store(settings, shard)
-        identity, trust = wiring.engine_identity(settings), wiring.authority(settings).trust
+        identity, trust = wiring.engine_identity(settings), wiring.live_trust(settings)
         model = Generator.load(settings.weights, signers=signers(settings))
         story = Engine(
             store, model, trust=trust, identity=identity, master=master, clock_ms=wall_clock_ms, suites=settings.suites
@@ -139,6 +140,7 @@ def web(
     ] = None,
     certificate: Annotated[Path | None, typer.Option(help="HTTPS: certificate chain (PEM).")] = None,
     key: Annotated[Path | None, typer.Option(help="HTTPS: its private key (PEM).")] = None,
+    https: Annotated[bool, typer.Option(help="HTTPS with a certificate of this house's own CA.")] = False,
     sign_in: Annotated[bool, typer.Option(help="Require it even while there is no account.")] = False,
 ) -> None:
     """The page and its sockets. As soon as there is an account (`everbeat user add`), people must sign in."""
@@ -149,6 +151,9 @@ def web(
 
     with _one_line_errors():
         here, provider = Settings.from_env(), oidc_settings()
+        if https and certificate is None:
+            own = wiring.web_identity(here, [host, *(name or ())])
+            certificate, key = own.chain_path, own.key_path
         settings = WebSettings(
             host,
             port,

@@ -106,7 +106,7 @@ class Settings:
 
     @property
     def ca(self) -> Path:
-        """The demo CA."""
+        """The certificate authority."""
         return self.state / "ca"
 
     @property

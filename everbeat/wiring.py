@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import os
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from device.commands import DEFAULT_INTERVAL_S
 from device.downlink import RestSettings
@@ -28,8 +30,12 @@ from security.identity import (
     ensure_engine,
     ensure_server,
     load_or_create_ca,
+    wall_clock_ms,
 )
 from security.keys import MasterKey
+from security.listing import refresh_lists
+from security.revocation import TrustWatch
+from security.trust import Trust
 from twin_engine.store.audit import AuditWriter
 from twin_engine.store.audit_reader import AuditReader, WaitingAudit
 from twin_engine.store.connection import connect
@@ -42,16 +48,36 @@ from twin_engine.store.sessions import SessionStore
 from twin_engine.store.shard import ShardStore
 from twin_engine.store.signin import Attempts, Begun
 from twin_engine.store.vault import Vault
-from web.access import People
+
+if TYPE_CHECKING:
+    from web.access import People
 
 HUB_POLICY = "service"
-HUB_NAME = "hub"
+HUB_NAME, WEB_NAME = "hub", "web"
+LISTS_EVERY_MS = 3_600_000  # between two looks at whether the list of revoked certificates must be signed anew
 EVENTHUB = "everbeat"  # EntityPath of the local hub's event endpoint
 
 
 def authority(settings: Settings) -> Authority:
-    """The demo CA, made on the first start."""
+    """The certificate authority, made on the first start where nobody made or imported one."""
     return load_or_create_ca(settings.ca)
+
+
+def live_trust(settings: Settings) -> Callable[[], Trust]:
+    """Whom to believe, now: sees a revocation at the next call. Signs the list anew before it ends."""
+    ca = authority(settings)
+    watch = TrustWatch(ca.trust_path, ca.lists_path, wall_clock_ms)
+    signed_ms = wall_clock_ms()
+
+    def trust() -> Trust:
+        nonlocal signed_ms
+        now_ms = wall_clock_ms()
+        if not 0 <= now_ms - signed_ms < LISTS_EVERY_MS:
+            signed_ms = now_ms
+            refresh_lists(ca, now_ms=now_ms)
+        return watch()
+
+    return trust
 
 
 def engine_identity(settings: Settings) -> EngineIdentity:
@@ -64,6 +90,11 @@ def hub_identity(settings: Settings) -> ServerIdentity:
     return ensure_server(authority(settings), HUB_NAME, [settings.hub_host, "localhost"], settings.servers)
 
 
+def web_identity(settings: Settings, hosts: Sequence[str]) -> ServerIdentity:
+    """The page's TLS certificate, for the names and addresses that browsers call it by. Serve by TLS 1.3 alone."""
+    return ensure_server(authority(settings), WEB_NAME, hosts, settings.servers)
+
+
 def device_identity(settings: Settings, device_id: str) -> DeviceIdentity:
     """A device's key and certificate: made by the CA where that is here, else the ones that were brought."""
     home = settings.device(device_id)
@@ -74,13 +105,14 @@ def device_identity(settings: Settings, device_id: str) -> DeviceIdentity:
 
 def hub_settings(settings: Settings) -> HubSettings:
     """The local hub."""
-    server = hub_identity(settings)
+    server, ca = hub_identity(settings), authority(settings)
     policy = Policy(HUB_POLICY, hub_key(settings), Right.OWNER)
     return HubSettings(
         host=settings.hub_host,
         certificate=server.chain_path,
         key=server.key_path,
-        ca=settings.ca / "root.pem",
+        ca=ca.trust_path,
+        lists=ca.lists_path,
         state_dir=settings.hub,
         policies=(policy,),
         eventhub=EVENTHUB,
@@ -125,7 +157,7 @@ def uplink_settings(
 
 
 def root_certificate(settings: Settings) -> Path:
-    """The demo CA's root as PEM."""
+    """Our CA's root as PEM."""
     return authority(settings).root_path
 
 
@@ -158,6 +190,8 @@ def feed(settings: Settings) -> RedisFeed:
 
 def people(settings: Settings) -> People:
     """Who may sign in, and where what they do is told."""
+    from web.access import People  # the web's weight only where it is used
+
     client, master = connect(settings.redis_login("people")), MasterKey.load_or_create(settings.master_key)
     return People(
         PeopleStore(client, master), SessionStore(client, master), Attempts(client), Begun(client, master),

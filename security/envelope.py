@@ -50,8 +50,8 @@ from security.wire import (
 __all__ = [
     "MAX_ENVELOPE_BYTES", "MAX_EXTRA", "MAX_MESSAGES", "MAX_OPEN_RECORD_BYTES", "OVERHEAD_BYTES", "RECIPIENT_LIFE_MS",
     "ROTATE_AFTER_MS", "ClosedSession", "Header", "Lane", "Opener", "Receipt", "Recipient", "Rejected", "Sealer",
-    "SessionSpent", "accept_open_record", "named_recipient", "open_session", "parse_header", "sign_recipient",
-    "verify_recipient",
+    "SessionSpent", "accept_open_record", "named_chain", "named_recipient", "open_session", "parse_header",
+    "sign_recipient", "verify_recipient",
 ]  # fmt: skip
 
 MAX_OPEN_RECORD_BYTES = 8 * 1024
@@ -151,6 +151,11 @@ def named_recipient(data: bytes) -> bytes | None:
         return bytes(_parse(data)[1]["kid"])
     except Rejected:
         return None
+
+
+def named_chain(data: bytes) -> list[bytes]:
+    """The certificates (DER) in an open record. Nothing is proven by it. Raises Rejected on any other bytes."""
+    return list(_parse(data)[1]["chain"])
 
 
 def _parse(data: bytes) -> tuple[Header, dict[str, Any], bytes]:

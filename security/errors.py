@@ -25,6 +25,9 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     NOT_YET_VALID = "not-yet-valid"
     REVOKED = "revoked"
+    UNSURE = "revocation-unknown"  # the list of revoked certificates is missing, expired or not signed by its issuer
+    STALE = "stale"  # made too long ago, or in the future
+    REPLAYED = "replayed"
     FORGED = "forged"  # a signature, seal or MAC does not match
     UNKNOWN_SESSION = "unknown-session"  # another session's id
     UNKNOWN_RECIPIENT = "unknown-recipient"  # sealed to a key that we do not hold (any more)

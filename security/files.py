@@ -66,12 +66,12 @@ def read_private(path: Path) -> bytes:
     return _read(path, {os.geteuid()}, _OTHERS)
 
 
-def read_trusted(path: Path) -> bytes:
+def read_trusted(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
     """The same for a root certificate: others may read it, but only we or the system's root may have written it."""
-    return _read(path, {os.geteuid(), 0}, _OTHERS_WRITE)
+    return _read(path, {os.geteuid(), 0}, _OTHERS_WRITE, limit)
 
 
-def _read(path: Path, owners: set[int], forbidden: int) -> bytes:
+def _read(path: Path, owners: set[int], forbidden: int, limit: int = MAX_FILE_BYTES) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -83,9 +83,9 @@ def _read(path: Path, owners: set[int], forbidden: int) -> bytes:
                 f"expected {path} to be a plain file of ours, closed to others (chmod 600), got owner {info.st_uid} "
                 f"and mode {stat.S_IMODE(info.st_mode):04o}; it may be known to others, so it was not used"
             )
-        if info.st_size > MAX_FILE_BYTES:
-            raise KeyFileError(f"expected at most {MAX_FILE_BYTES} bytes in {path}, got more; it was not read")
-        return os.read(fd, MAX_FILE_BYTES)
+        if info.st_size > limit:
+            raise KeyFileError(f"expected at most {limit} bytes in {path}, got more; it was not read")
+        return os.read(fd, limit)
     finally:
         os.close(fd)
 

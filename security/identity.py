@@ -1,10 +1,11 @@
-"""Who is who: a certificate authority for demos and hospitals without one, and the identities it issues.
+"""Who is who: the identities that a certificate authority issues, and where they lie.
 
-One P-256 root signs three kinds of certificates (:class:`~security.trust.Role`): devices, engines, servers. Each
-lives 30 days and is issued again on start when fewer than 10 are left (`ensure_*`). Private keys are files of mode
-0600 (``security.files``); a key and its chain share one file, so a crash never leaves a key with another's
-certificate. In production the root's key belongs in an HSM and devices make their own keys; nothing but this file
-would change. What stands in a certificate is in ``security.certificates``, verifying in ``security.trust``.
+The authority (``security.authority``) signs three kinds of certificates (:class:`~security.trust.Role`): devices,
+engines, servers. Each lives 30 days and is issued again on start when fewer than 10 are left (`ensure_*`), but never
+to a device whose certificate was revoked: only an officer enrols it anew. Private keys are files of mode 0600
+(``security.files``); a key and its chain share one file, so a crash never leaves a key with another's certificate. A
+real device makes its own key and sends a request (``security.requests``). What stands in a certificate is in
+``security.certificates``, verifying in ``security.trust``.
 """
 
 from __future__ import annotations
@@ -20,39 +21,24 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from security import certificates, files
+from security import authority, certificates, files, listing
+from security.authority import ROOT_FILE, Authority, publish
 from security.errors import SecurityError
 from security.trust import Role, Trust, is_device_id, proves
 
 __all__ = [
     "Authority", "DeviceIdentity", "EngineIdentity", "Identity", "Role", "ServerIdentity", "Trust", "create_ca",
     "ensure_device", "ensure_engine", "ensure_server", "is_device_id", "issue_device", "issue_engine", "issue_server",
-    "load_ca", "load_or_create_ca", "wall_clock_ms",
+    "load_ca", "load_or_create_ca", "store", "wall_clock_ms",
 ]  # fmt: skip
 
 RENEW_BEFORE = timedelta(days=10)
-ROOT_FILE = "root.pem"
-_CA_FILE = "ca.key"
-_RESERVED = frozenset({"root", "ca"})  # an identity of that name would overwrite one of the two files above
+_RESERVED = frozenset({"root", "ca", "issuer", "trust", "crl", "imported"})  # names of the authority's own files
 
 
 def wall_clock_ms() -> int:
     """UTC, ms since 1970: the default clock where a caller gives none."""
     return time.time_ns() // 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """The CA: its root certificate and key. `trust` is what everybody else needs of it."""
-
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = field(repr=False)
-    root_path: Path
-
-    @property
-    def trust(self) -> Trust:
-        """Trust in this CA's root alone."""
-        return Trust((self.certificate,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +67,7 @@ class Identity:
                 f"expected the {cls.role.word} {name} in {paths[0]}, got somebody else's key; it was not used "
                 f"(one directory for each role)"
             )
-        trust = Trust.load(paths[2])
+        trust = Trust.load(paths[2]).knowing(chain[1:])
         return cls(name, key, tuple(c.public_bytes(Encoding.DER) for c in chain), *paths, trust)
 
     @property
@@ -120,32 +106,25 @@ AnyIdentity = TypeVar("AnyIdentity", DeviceIdentity, EngineIdentity, ServerIdent
 
 
 def create_ca(directory: Path, *, now_ms: int | None = None) -> Authority:
-    """A new root in `directory` (0700). Raises SecurityError where one is already: a root is never overwritten."""
-    files.private_dir(directory)
-    key, certificate = certificates.create_root(_time(now_ms))
-    if not files.create_private(directory / _CA_FILE, certificates.to_pem(key, [certificate])):
-        raise SecurityError(f"expected no CA in {directory}, got one; it was kept, load it instead")
-    return load_ca(directory)
+    """A new root and intermediate in `directory` (0700). Raises SecurityError where a CA is already: it is kept."""
+    return authority.create_ca(directory, now_ms=_now(now_ms))
 
 
-def load_ca(directory: Path) -> Authority:
-    """The root in `directory`. Raises KeyFileError where it is missing or others could read its key."""
-    key, chain = certificates.read_pem(directory / _CA_FILE)
-    root_path = directory / ROOT_FILE
-    _publish(root_path, chain)
-    return Authority(chain[0], key, root_path)
+def load_ca(directory: Path, *, now_ms: int | None = None) -> Authority:
+    """The CA in `directory`. Raises KeyFileError where it is missing or others could read its key."""
+    return authority.load_ca(directory, now_ms=_now(now_ms))
 
 
 def load_or_create_ca(directory: Path, *, now_ms: int | None = None) -> Authority:
-    """The root in `directory`, made on the first call. Of two processes at once both get the same."""
-    if not (directory / _CA_FILE).exists():
+    """The CA in `directory`, made on the first call. Of two processes at once both get the same."""
+    if not any((directory / name).exists() for name in (authority.ISSUER_KEY, listing.ROOT_KEY, authority.OLD_KEY)):
         try:
             return create_ca(directory, now_ms=now_ms)
         except files.KeyFileError:
             raise
         except SecurityError:
             pass  # another process was first
-    return load_ca(directory)
+    return load_ca(directory, now_ms=now_ms)
 
 
 def issue_device(ca: Authority, device_id: str, directory: Path, *, now_ms: int | None = None) -> DeviceIdentity:
@@ -188,11 +167,24 @@ def ensure_server(
 def _issue(
     kind: type[AnyIdentity], ca: Authority, name: str, directory: Path, hosts: tuple[str, ...], now_ms: int | None
 ) -> AnyIdentity:
+    paths, key = _paths(files.private_dir(directory), name), certificates.new_key()
+    if kind.role is Role.DEVICE:
+        _need_unbarred(ca, name)
+    before = kind.load(directory, name).certificate if paths[0].exists() and paths[2].exists() else None
+    public_key = key.public_key()
+    chain = authority.issue(ca, kind.role, name, hosts, public_key, now_ms=_now(now_ms), replaces=before)
+    return store(kind, name, directory, key, chain, ca.root)
+
+
+def store(
+    kind: type[AnyIdentity], name: str, directory: Path, key: ec.EllipticCurvePrivateKey,
+    chain: Sequence[x509.Certificate], root: x509.Certificate,
+) -> AnyIdentity:  # fmt: skip
+    """Put an identity on disk: the key and its chain together, then their public copy."""
     paths = _paths(files.private_dir(directory), name)
-    key, certificate = certificates.create_leaf(ca.certificate, ca.key, kind.role, name, hosts, _time(now_ms))
-    files.write_public(paths[2], ca.certificate.public_bytes(Encoding.PEM))
-    files.write_private(paths[0], certificates.to_pem(key, [certificate]))
-    _publish(paths[1], [certificate])
+    files.write_public(paths[2], root.public_bytes(Encoding.PEM))
+    files.write_private(paths[0], certificates.to_pem(key, chain))
+    publish(paths[1], chain)
     return kind.load(directory, name)
 
 
@@ -201,19 +193,38 @@ def _kept(
 ) -> AnyIdentity | None:
     """The stored identity, or None where it is missing, of another CA, about to expire, or lacks a host.
 
-    An unsafe key file is an error, not a reason to quietly make a new one.
+    A device whose certificate was revoked keeps it, and is refused everywhere. An unsafe key file is an error, not a
+    reason to quietly make a new one.
     """
     if not _paths(directory, name)[0].exists() or not _paths(directory, name)[2].exists():
         return None
     found = kind.load(directory, name)
     leaf = found.certificate
-    if leaf.not_valid_after_utc - _time(now_ms) < RENEW_BEFORE or found.trust.roots != (ca.certificate,):
+    authority.take_in(ca, leaf, now_ms=_now(now_ms))
+    is_revoked = _is_barred(ca, kind.role, name)
+    if is_revoked and kind.role is Role.DEVICE:
+        return found
+    young = leaf.not_valid_after_utc - _time(now_ms) >= RENEW_BEFORE
+    if is_revoked or not young or found.trust.roots != (ca.root,) or leaf.issuer != ca.certificate.subject:
         return None
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    if not set(certificates.host_names(hosts)) <= set(names) or leaf.issuer != ca.certificate.subject:
+    if not set(certificates.host_names(hosts)) <= set(names):
         return None
-    _publish(found.chain_path, [leaf])
+    publish(found.chain_path, [x509.load_der_x509_certificate(der) for der in found.chain_der])
     return found
+
+
+def _is_barred(ca: Authority, role: Role, name: str) -> bool:
+    with ca.index() as index:
+        return index.is_barred(role.word, name)
+
+
+def _need_unbarred(ca: Authority, device_id: str) -> None:
+    if _is_barred(ca, Role.DEVICE, device_id):
+        raise SecurityError(
+            f"expected {device_id} to be enrolled, got one whose certificate was revoked; no certificate was issued: "
+            f"an officer may enrol it anew (everbeat pki enrol {device_id})"
+        )
 
 
 def _paths(directory: Path, name: str) -> tuple[Path, Path, Path]:
@@ -223,11 +234,9 @@ def _paths(directory: Path, name: str) -> tuple[Path, Path, Path]:
     return directory / f"{name}.key", directory / f"{name}.pem", directory / ROOT_FILE
 
 
-def _publish(path: Path, chain: Sequence[x509.Certificate]) -> None:
-    data = b"".join(c.public_bytes(Encoding.PEM) for c in chain)
-    if not path.exists() or path.read_bytes() != data:
-        files.write_public(path, data)
+def _now(now_ms: int | None) -> int:
+    return wall_clock_ms() if now_ms is None else now_ms
 
 
 def _time(now_ms: int | None) -> datetime:
-    return datetime.fromtimestamp((wall_clock_ms() if now_ms is None else now_ms) / 1000, UTC)
+    return datetime.fromtimestamp(_now(now_ms) / 1000, UTC)

@@ -2,15 +2,16 @@
 
 Three roles that never stand in for each other: a device (signs open records, logs in at the hub), an engine (signs
 recipient keys), a server (TLS). The chain itself is checked by ``cryptography.x509.verification``; that verifier
-knows nothing of revocation, so serials of revoked certificates are checked here. Cheap checks come first; every
-doubt is a :class:`~security.errors.Rejected` with the cause as its reason.
+knows nothing of revocation, so serials of revoked certificates are checked here (``security.revocation`` reads them
+from signed lists). Cheap checks come first; every doubt is a :class:`~security.errors.Rejected` with the cause as its
+reason.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -59,10 +60,17 @@ def is_device_id(text: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Our roots, and the serial numbers of certificates that are no longer good."""
+    """Our roots, and the serial numbers of certificates that are no longer good.
+
+    `intermediates` are known to us and prove nothing by themselves: they fill in where a chain comes without its own.
+    `doubt` is one sentence on why nobody can be believed anew at present (a revocation list that is expired or not
+    signed), or "".
+    """
 
     roots: tuple[x509.Certificate, ...]
     revoked: frozenset[int] = frozenset()
+    intermediates: tuple[x509.Certificate, ...] = ()
+    doubt: str = ""
 
     def __post_init__(self) -> None:
         if not self.roots:
@@ -70,23 +78,42 @@ class Trust:
 
     @classmethod
     def load(cls, path: Path, revoked: frozenset[int] = frozenset()) -> Trust:
-        """Roots from a PEM file. Raises SecurityError where it holds none, or others could have written it."""
+        """From a PEM file: what is signed by itself is a root, the rest intermediates.
+
+        Raises SecurityError where it holds no root, or others could have written it.
+        """
         try:
-            return cls(tuple(x509.load_pem_x509_certificates(files.read_trusted(path))), revoked)
+            found = x509.load_pem_x509_certificates(files.read_trusted(path))
         except ValueError as error:
             raise SecurityError(f"expected certificates in {path}, got none; nobody could be believed") from error
+        roots = tuple(c for c in found if c.issuer == c.subject)
+        return cls(roots, revoked, tuple(c for c in found if c not in roots))
+
+    def knowing(self, intermediates: Sequence[x509.Certificate]) -> Trust:
+        """The same trust, with more certificates to fill in chains."""
+        new = tuple(c for c in intermediates if c not in self.intermediates and c not in self.roots)
+        return replace(self, intermediates=self.intermediates + new)
+
+    def serials(self, chain_der: Sequence[bytes]) -> frozenset[int]:
+        """The serial numbers on which a verified chain may rest: the leaf's, and every issuer's that goes by its name.
+
+        A few too many where an issuer was renewed: whoever is revoked by one of them was signed by the same key.
+        """
+        leaf, *rest = _parse(chain_der)
+        known = [c for c in (*rest, *self.intermediates) if c.subject == leaf.issuer]
+        return frozenset(c.serial_number for c in (leaf, *known))
 
     def verify_device(
         self, chain_der: Sequence[bytes], expected_device_id: str, now_ms: int
     ) -> ec.EllipticCurvePublicKey:
         """The public key of the device `expected_device_id`, or Rejected. `chain_der` is leaf first, root left out."""
-        return self._verify(chain_der, Role.DEVICE, expected_device_id, now_ms)
+        return self.verify(chain_der, Role.DEVICE, expected_device_id, now_ms)
 
     def verify_engine(self, chain_der: Sequence[bytes], now_ms: int) -> ec.EllipticCurvePublicKey:
         """The public key of one of our engines, or Rejected. No device's or server's certificate passes."""
-        return self._verify(chain_der, Role.ENGINE, None, now_ms)
+        return self.verify(chain_der, Role.ENGINE, None, now_ms)
 
-    def _verify(
+    def verify(
         self, chain_der: Sequence[bytes], role: Role, name: str | None, now_ms: int
     ) -> ec.EllipticCurvePublicKey:
         leaf, *rest = _parse(chain_der)
@@ -98,6 +125,8 @@ class Trust:
         _need_usage(leaf, role)
         _need_identity(leaf, role, common_name(leaf) if name is None else name)
         key = _public_key(leaf)
+        if self.doubt:
+            raise _refused(Reason.UNSURE, "to know which certificates are revoked", self.doubt)
         chain = self._chain(leaf, rest, role, now)
         if any(c.serial_number in self.revoked for c in (leaf, *rest, *chain)):
             raise _refused(Reason.REVOKED, "a certificate in force", f"a revoked one of {common_name(leaf)!r:.80}")
@@ -112,17 +141,30 @@ class Trust:
         policy = PolicyBuilder().store(Store(list(self.roots))).time(now).max_chain_depth(MAX_CHAIN - 1)
         policy = policy.extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=ee)
         try:
-            return policy.build_client_verifier().verify(leaf, rest).chain
+            return policy.build_client_verifier().verify(leaf, self._helpers(rest)).chain
         except VerificationError as error:
             raise _refused(
                 Reason.UNTRUSTED, f"a certificate of our CA for the role {role.word}", str(error)[:120]
             ) from error
+
+    def _helpers(self, rest: list[x509.Certificate]) -> list[x509.Certificate]:
+        return rest + [c for c in self.intermediates if c not in rest]
 
 
 def common_name(certificate: x509.Certificate) -> str:
     """The subject's only CN, or "" where there is none or more than one."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if len(names) == 1 else ""
+
+
+def role_of(certificate: x509.Certificate) -> str:
+    """device, engine or server; issuer for a CA's; other."""
+    try:
+        if certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            return "issuer"
+    except x509.ExtensionNotFound:
+        pass
+    return next((role.word for role in Role if role.value in _usages(certificate)), "other")
 
 
 def _parse(chain_der: Sequence[bytes]) -> list[x509.Certificate]:

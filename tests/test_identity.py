@@ -127,7 +127,7 @@ def test_a_certificate_of_another_ca_is_refused_even_under_our_cas_name(ca: Auth
     rogue = create_ca(tmp_path / "rogue", now_ms=NOW_MS)
     theirs = issue_device(rogue, "d1", tmp_path / "d", now_ms=NOW_MS)
     assert reason_of(lambda: ca.trust.verify_device(theirs.chain_der, "d1", NOW_MS)) == "untrusted"
-    with_root = (*theirs.chain_der, rogue.certificate.public_bytes(Encoding.DER))
+    with_root = (theirs.chain_der[0], rogue.root.public_bytes(Encoding.DER))
     assert reason_of(lambda: ca.trust.verify_device(with_root, "d1", NOW_MS)) == "untrusted"
     named = certificate(ca, issuer_key=rogue.key)
     assert reason_of(lambda: ca.trust.verify_device((named,), "d1", NOW_MS)) == "untrusted"
@@ -139,7 +139,8 @@ def test_trusting_nobody_is_a_mistake_and_not_a_setting(ca: Authority, tmp_path:
     (tmp_path / "empty.pem").write_bytes(b"")
     with pytest.raises(SecurityError, match="nobody could be believed"):
         Trust.load(tmp_path / "empty.pem")
-    assert Trust.load(ca.root_path) == ca.trust
+    assert Trust.load(ca.root_path).roots == ca.trust.roots
+    assert Trust.load(ca.trust_path) == ca.trust
 
 
 def test_a_root_that_others_could_have_written_is_not_believed(device: DeviceIdentity, tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_a_self_signed_certificate_is_refused(ca: Authority) -> None:
     own_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "d1")])
     own = certificate(ca, key=key, issuer_key=key, issuer=own_name)
     assert reason_of(lambda: ca.trust.verify_device((own,), "d1", NOW_MS)) == "self-signed"
-    root = ca.certificate.public_bytes(Encoding.DER)
+    root = ca.root.public_bytes(Encoding.DER)
     assert reason_of(lambda: ca.trust.verify_device((root,), "d1", NOW_MS)) == "self-signed"
 
 
@@ -233,11 +234,11 @@ def test_these_are_no_device_ids(text: object, ca: Authority, tmp_path: Path) ->
 # ---------------------------------------------------------------------------------------------------- key files
 
 
-@pytest.mark.parametrize("name", ["root", "ca", "Root", "CA"])
+@pytest.mark.parametrize("name", ["root", "ca", "Root", "CA", "issuer", "trust", "crl", "imported"])
 def test_no_identity_can_take_the_place_of_the_root(name: str, ca: Authority, tmp_path: Path) -> None:
-    with pytest.raises(SecurityError, match="other than ca, root"):
+    with pytest.raises(SecurityError, match="other than ca, crl, imported, issuer, root, trust"):
         issue_device(ca, name, tmp_path / "ca", now_ms=NOW_MS)
-    assert load_ca(tmp_path / "ca").certificate == ca.certificate == Trust.load(ca.root_path).roots[0]
+    assert load_ca(tmp_path / "ca").root == ca.root == Trust.load(ca.root_path).roots[0]
 
 
 def test_an_identity_of_another_role_or_name_is_neither_used_nor_overwritten(
@@ -259,7 +260,7 @@ def test_private_keys_are_0600_in_directories_of_0700_whatever_the_umask(tmp_pat
         device = issue_device(ca, "d1", tmp_path / "d", now_ms=NOW_MS)
     finally:
         os.umask(before)
-    for key in (tmp_path / "a/ca/ca.key", device.key_path):
+    for key in (tmp_path / "a/ca/root.key", tmp_path / "a/ca/issuer.key", device.key_path):
         assert key.stat().st_mode & 0o777 == 0o600 and key.parent.stat().st_mode & 0o777 == 0o700
     assert b"PRIVATE" not in device.chain_path.read_bytes() + device.root_path.read_bytes()
     assert not list(tmp_path.rglob("*.new"))
@@ -270,7 +271,7 @@ def test_a_key_file_that_others_can_read_is_refused(device: DeviceIdentity, tmp_
         device.key_path.chmod(mode)
         with pytest.raises(KeyFileError, match="may be known to others"):
             DeviceIdentity.load(tmp_path / "devices", "d1")
-    (tmp_path / "ca" / "ca.key").chmod(0o644)
+    (tmp_path / "ca" / "issuer.key").chmod(0o644)
     with pytest.raises(KeyFileError):
         load_or_create_ca(tmp_path / "ca")
 
@@ -340,7 +341,7 @@ def test_an_identity_of_a_ca_that_is_gone_is_issued_again(ca: Authority, tmp_pat
     new_ca = create_ca(tmp_path / "ca2", now_ms=NOW_MS)
     new = ensure_engine(new_ca, tmp_path / "e", now_ms=NOW_MS)
     assert new.chain_der != old.chain_der
-    assert new.trust.roots == (new_ca.certificate,)
+    assert new.trust.roots == (new_ca.root,)
 
 
 def test_a_server_is_issued_again_when_it_shall_answer_to_another_host(ca: Authority, tmp_path: Path) -> None:

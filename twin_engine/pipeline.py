@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence, Set
 
 from device.frame import FrameError
 from security.envelope import parse_header
-from security.errors import Rejected
+from security.errors import Reason, Rejected
 from security.identity import EngineIdentity, Trust
 from security.keys import MasterKey
 from security.rate import TooMany
@@ -57,6 +57,7 @@ log = logging.getLogger(__name__)
 TICK_MS = TICKS_US[1] // 1000
 HASTE_MS = TICKS_US[0] // 1000  # for twins whose frames come more often than ticks
 STATUS_MS = 1000
+BELIEF_MS = 500  # between two looks at who was revoked
 RENEW_MS = 1500
 TRIM_MS = 60_000
 EXPIRE_MS = 600_000
@@ -65,14 +66,17 @@ _MAX_KIND = 20  # characters of what somebody wanted that are told
 
 
 class Engine:
-    """The one owner of a shard. `clock_ms` is the wall clock (UTC); what is due when goes by `steady_s`."""
+    """The one owner of a shard. `clock_ms` is the wall clock (UTC); what is due when goes by `steady_s`.
+
+    `trust` may be asked again and again, and is: who is revoked meanwhile is cut.
+    """
 
     def __init__(
         self,
         store: ShardStore,
         forecaster: Forecaster,
         *,
-        trust: Trust,
+        trust: Trust | Callable[[], Trust],
         identity: EngineIdentity,
         master: MasterKey,
         clock_ms: Callable[[], int],
@@ -80,7 +84,8 @@ class Engine:
         suites: Sequence[str] = STRONGEST_FIRST,
     ) -> None:
         self._store, self._forecaster = store, forecaster
-        self._trust, self._identity, self._master = trust, identity, master
+        self._trust: Callable[[], Trust] = trust if callable(trust) else lambda: trust
+        self._identity, self._master = identity, master
         self._clock_ms, self._steady_s = clock_ms, steady_s
         self._suites = suites
         self._twins: dict[str, Twin] = {}
@@ -109,7 +114,7 @@ class Engine:
         """Everything as the last commit left it."""
         at = self._store.cursor()
         self._cursor, self._acts, self._tick_us, self._counts = at.id, at.acts, at.tick_us, dict(at.counts)
-        self._gate = Gate(self._trust, self._store.sessions(), self._suites, self._steady_s)
+        self._gate = Gate(self._trust(), self._store.sessions(), self._suites, self._steady_s)
         self._recipients = Recipients(self._master, self._identity, self._store.recipients(), self._suites)
         self._book = Book(self._store)
         self._clocks: dict[str, DeviceClock] = {}
@@ -142,6 +147,7 @@ class Engine:
         began_s = self._steady_s()
         work = Commit(self._cursor, self._tick_us)
         stories = Stories(self._twins, self._forecaster)
+        self._cut_revoked(stories)
         taken = self._take_in(records, began_s, work, stories)
         now_ms = self._clock_ms()
         stories.rehearse()
@@ -175,6 +181,17 @@ class Engine:
             self._store.trim(self._clock_ms(), self._cursor, self._acts)
         if self._is_due("expire", EXPIRE_MS) and (over := self._gate.expire(self._clock_ms())):
             self._count("sessions_expired", over)
+
+    def _cut_revoked(self, stories: Stories) -> None:
+        """Sessions of certificates that were revoked end now, and the patient's story says so."""
+        if not self._is_due("belief", BELIEF_MS):
+            return
+        for device in sorted(self._gate.believe(self._trust())):
+            self._count("revoked", 1)
+            log.warning("the certificate of %s was revoked: its sessions are closed, what it sends is refused", device)
+            patient = self._book.current(device)
+            if patient in self._twins:
+                stories.fold(patient, Refused(device, Reason.REVOKED.value, "its certificate", self._clock_ms()))
 
     def _is_due(self, name: str, every_ms: int) -> bool:
         """Whether it is time for something; if so, sets its next time. A wall clock that jumps changes nothing here."""

@@ -1,9 +1,10 @@
 """The gate: a sealed envelope comes in, a proven frame goes out, once. Open, prove, then deduplicate.
 
 The order matters: a message that fails its proof is refused before its sequence number is looked at, so that a forged
-message never displaces the true one. Sessions survive restarts (sealed, in the shard's store) together with the
-sequence numbers they have seen. When no message of a session can come any more (``security.freshness``), its keys are
-forgotten and its name stays, so that its open record never opens it again.
+message never displaces the true one. A session lives no longer than the certificates that it rests on: once one of
+them is revoked its messages are refused, wherever they come from. Sessions survive restarts (sealed, in the shard's
+store) together with the sequence numbers they have seen. When no message of a session can come any more
+(``security.freshness``), its keys are forgotten and its name stays, so that its open record never opens it again.
 
 What an open record costs is bounded: one that is known costs a look-up; each device has so many new ones at a time, and
 only then is a record read, its chain (remembered, if it was verified before), its signature, and last its secret.
@@ -19,7 +20,7 @@ import cbor2
 
 from device.frame import Frame, FrameError, decode
 from security import freshness
-from security.envelope import Lane, Opener, accept_open_record, parse_header
+from security.envelope import Lane, Opener, accept_open_record, named_chain, parse_header
 from security.errors import Reason, Rejected
 from security.identity import Trust
 from security.keys import RecipientKey
@@ -33,10 +34,14 @@ KEPT_RECEIPTS = 3  # sessions of one lane whose receipts stay in the device's tw
 
 @dataclass(slots=True)
 class Session:
-    """One lane of one boot of one device: its keys, and what was seen of it."""
+    """One lane of one boot of one device: its keys, what was seen of it, and the certificates that it rests on.
+
+    `serials` is empty for a session that was stored before they were noted: only the hub can cut that one.
+    """
 
     opener: Opener
     seen: IntervalSet
+    serials: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,12 @@ class Gate:
             self._admission.note(name, session.opener)
         self._changed: set[bytes] = set()
         self._outdated: list[tuple[str, bytes]] = []
+
+    def believe(self, trust: Trust) -> set[str]:
+        """Go by `trust` from now on. The devices of sessions that it ends."""
+        before, self._trust = self._trust.revoked, trust
+        new = trust.revoked - before
+        return {s.opener.device for s in self._sessions.values() if s.serials & new}
 
     def check(
         self,
@@ -102,6 +113,8 @@ class Gate:
                 f"session {header.sid.hex()}",
                 "the message was refused; sent again after its open record it will count",
             )
+        if session.serials & self._trust.revoked:
+            raise _revoked(device)
         freshness.check_arrival(session.opener.opened_ms, now_ms)
         seq, plain = session.opener.open(body)
         if seq in session.seen:
@@ -163,7 +176,7 @@ class Gate:
         )  # fmt: skip
         self._admission.check(opener)
         self._admission.note(name, opener)
-        self._sessions[name] = Session(opener, IntervalSet())
+        self._sessions[name] = Session(opener, IntervalSet(), self._trust.serials(named_chain(body)))
         self._changed.add(name)
         self._note_outdated(opener)
 
@@ -182,11 +195,21 @@ def _leaf(record_id: str, session: Session, seq: int, body: bytes) -> bytes:
     return record_leaf(record_id, opener.device, opener.epoch, int(opener.lane), seq, ciphertext_hash(body))
 
 
+def _revoked(device: str) -> Rejected:
+    return Rejected(
+        Reason.REVOKED,
+        f"a session of {device} whose certificate is in force",
+        "one whose certificate was revoked",
+        "the message was refused; enrolled anew, the device opens new sessions",
+    )
+
+
 def _freeze(session: Session) -> bytes:
-    data: bytes = cbor2.dumps([session.opener.to_bytes(), session.seen.to_json()])
+    serials = sorted(session.serials)
+    data: bytes = cbor2.dumps([session.opener.to_bytes(), session.seen.to_json(), serials])
     return data
 
 
 def _thaw(data: bytes) -> Session:
-    opener, seen = cbor2.loads(data)
-    return Session(Opener.from_bytes(opener), IntervalSet.from_json(seen))
+    opener, seen, *serials = cbor2.loads(data)  # without serials where an older version wrote it
+    return Session(Opener.from_bytes(opener), IntervalSet.from_json(seen), frozenset(serials[0] if serials else ()))

@@ -25,6 +25,7 @@ SENTENCES: dict[str, str] = {
     "event.refused": "Refused a message of {device} ({reason}): {detail}",
     "event.refused.forged": "Refused a forged message in the name of {device}: its seal does not match. "
     "No value was taken from it.",
+    "event.refused.revoked": "The certificate of {device} was revoked. It is cut off; no value is taken from it.",
     "event.device": "device {device} sends {names}, of which no signal row is known; not shown",
     "event.device.claimed": "device {device} sends {label}, which {owner} measures already; left out",
     "event.assigned": "device {device} now speaks for this patient",

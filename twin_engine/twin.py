@@ -99,7 +99,7 @@ def _folded(twin: Twin, message: Message, forecaster: Forecaster) -> tuple[Twin,
             return _tick(twin, message, forecaster)
         case Refused():
             facts = {"device": message.device, "reason": message.reason, "detail": message.detail}
-            variant = "forged" if message.reason == "forged" else ""
+            variant = message.reason if message.reason in ("forged", "revoked") else ""
             event = told(message.t_ms, "refused", "alarm", variant=variant, **facts)
             return replace(twin, refused=twin.refused + 1), Output(events=(event,))
         case CommandResult():

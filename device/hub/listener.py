@@ -16,17 +16,25 @@ from device.hub.settings import CannotStart, HubSettings
 logger = logging.getLogger("everbeat.hub")
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+# TLS 1.2 only; those of 1.3 are all sound. RSA here is a hospital's own server key, never the key exchange.
+DEVICE_CIPHERS = ":".join((
+    "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384",
+))  # fmt: skip
 _READ_BYTES = 64 * 1024
 _STOP_GRACE_S = 0.2
 
 
 def server_context(settings: HubSettings, *, demand_certificate: bool) -> ssl.SSLContext:
-    """TLS 1.2 or newer (the device SDK has no 1.3). With `demand_certificate`, clients must show one of our CA's.
+    """TLS 1.3 for services, TLS 1.2 or newer for devices: their SDK speaks no other, and few boards do.
 
-    Raises CannotStart where a file can not be read.
+    By 1.2 only with ephemeral keys and GCM (RFC 9325, section 4.2). With `demand_certificate`, clients must show one of
+    our CA's, as devices do. Raises CannotStart where a file can not be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_2 if demand_certificate else ssl.TLSVersion.TLSv1_3
+    context.set_ciphers(DEVICE_CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.sslobject_class = _Watched
     try:
         context.load_cert_chain(settings.certificate, settings.key)

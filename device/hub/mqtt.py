@@ -1,9 +1,10 @@
 """The device endpoint: MQTT 3.1.1 over mutual TLS, as IoT Hub speaks it.
 
-In this order, failing closed: TLS proves that our CA issued the certificate (the context's work); its common name must
-be the client id and the device in the user name; the device must be registered, enabled, and, where its certificate is
-pinned, come with that one. After that it publishes to its own topics alone. A PUBACK is sent once the event is in
-the log, never before. Whatever is malformed or foreign ends this one connection.
+In this order, failing closed: TLS proves that our CA issued the certificate (the context's work); its common name
+must be the client id and the device in the user name; the device must be registered, enabled, and, where its
+certificate is pinned, come with that one; and no list may name it as revoked. After that it publishes to its own
+topics alone. A PUBACK is sent once the event is in the log, never before. Whatever is malformed or foreign ends this
+one connection.
 
 Left out, as IoT Hub leaves it out or the device SDK never asks: QoS 2, wills, retained messages, cloud-to-device mail.
 """
@@ -11,7 +12,6 @@ Left out, as IoT Hub leaves it out or the device SDK never asks: QoS 2, wills, r
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import ssl
 from typing import cast
@@ -58,23 +58,25 @@ async def _connect(
     if received[0].type is not Type.CONNECT:
         raise MalformedPacket("expected CONNECT first, got another packet; the peer is dropped")  # 3.1
     connect = codec.read_connect(received[0])
-    refusal, device = _admit(board, connect, writer)
-    if device is None:
+    refusal, admitted = _admit(board, connect, writer)
+    if admitted is None:
         writer.write(mqtt_replies.connack(refusal))
         return None
-    session = Session(board, device, connect, packets, reader, writer)
+    session = Session(board, *admitted, connect, packets, reader, writer)
     writer.write(mqtt_replies.connack(None, session.present))
     return session, received[1:]
 
 
-def _admit(board: Switchboard, connect: Connect, writer: asyncio.StreamWriter) -> tuple[Refusal | None, Device | None]:
-    """The device, or why not."""
+def _admit(
+    board: Switchboard, connect: Connect, writer: asyncio.StreamWriter
+) -> tuple[Refusal | None, tuple[Device, bytes] | None]:
+    """The device and its certificate, or why not."""
     if connect.level != 4:
         return Refusal.PROTOCOL, None
     if not connect.client_id:
         return Refusal.IDENTIFIER, None
     try:
-        name, thumbprint = _certificate(writer)
+        name, certificate = _certificate(writer)
         claimed = connect.username.split("/")[1:2]  # {hub}/{device}/?api-version=...
         if connect.client_id != name or claimed != [name]:
             raise NotAuthorized(
@@ -82,14 +84,14 @@ def _admit(board: Switchboard, connect: Connect, writer: asyncio.StreamWriter) -
             )
         if connect.has_will:
             raise NotAuthorized("expected no will, got one, which this hub can not keep; it was refused")
-        return None, board.identify(name, thumbprint)
+        return None, (board.identify(name, certificate), certificate)
     except NotAuthorized as error:
         logger.warning("%s", error)
         return Refusal.NOT_AUTHORIZED, None
 
 
-def _certificate(writer: asyncio.StreamWriter) -> tuple[str, str]:
-    """Common name and SHA-256 (upper-case hex) of the client's certificate, which TLS has verified."""
+def _certificate(writer: asyncio.StreamWriter) -> tuple[str, bytes]:
+    """Common name and DER of the client's certificate, which TLS has verified."""
     tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
     certificate, der = tls.getpeercert(), tls.getpeercert(binary_form=True)
     if not certificate or der is None:  # the context demands one; this is the second lock on the same door
@@ -98,4 +100,4 @@ def _certificate(writer: asyncio.StreamWriter) -> tuple[str, str]:
     names = [value for rdn in subject for key, value in rdn if key == "commonName"]
     if len(names) != 1:
         raise NotAuthorized(f"expected one common name, got {len(names)}; it was refused")
-    return names[0], hashlib.sha256(der).hexdigest().upper()
+    return names[0], der

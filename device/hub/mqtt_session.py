@@ -37,12 +37,13 @@ class Session:
         self,
         board: Switchboard,
         device: Device,
+        certificate: bytes,
         connect: Connect,
         packets: codec.PacketReader,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        self.device = device
+        self.device, self.certificate = device, certificate
         self._board, self._packets, self._reader, self._writer = board, packets, reader, writer
         self._idle_s = _GRACE * (min(connect.keep_alive_s, _MAX_KEEP_ALIVE_S) or _MAX_KEEP_ALIVE_S)
         self._clean, self._open = connect.clean, True

@@ -43,7 +43,7 @@ async def serve(
     log = _log(settings, registry, clock)
     board = Switchboard(settings, registry, log)
     events, rest = EventEndpoint(settings, log, clock), RestEndpoint(settings, board, clock)
-    listeners = list[Listener]()
+    listeners, watch = list[Listener](), asyncio.create_task(board.watch())
     try:
         for name, port, mutual, handler in (
             ("MQTT", settings.mqtt_port, True, _mqtt(board)),
@@ -55,8 +55,12 @@ async def serve(
             listeners.append(listener)
         logger.info("hub up on %s, events from %d on", settings.host, log.partitions[0].end)
         ready()
-        await stop.wait()
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((stopping, watch) if settings.lists else (stopping,), return_when=asyncio.FIRST_COMPLETED)
+        if watch.done() and settings.lists:
+            watch.result()  # who can't see revocations must not serve
     finally:
+        watch.cancel()
         await asyncio.gather(*(listener.close() for listener in listeners))
         registry.close()
         logger.info("hub down; %d events were dropped from the log", sum(p.dropped for p in log.partitions))

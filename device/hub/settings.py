@@ -58,6 +58,7 @@ class HubSettings:
     ca: Path  # PEM, the CA that issued the device certificates
     state_dir: Path  # hub.sqlite lies here
     policies: tuple[Policy, ...]
+    lists: Path | None = None  # PEM, signed lists of who is revoked; with it `ca` holds all issuers; None = not asked
     hostnames: tuple[str, ...] = ()  # further names under which clients sign their tokens, such as "localhost"
     eventhub: str = "everbeat"  # EntityPath of the event endpoint
     consumer_groups: tuple[str, ...] = ("$Default",)
@@ -71,6 +72,7 @@ class HubSettings:
     handshake_s: float = 10.0  # TLS, and the first packet after it
     write_buffer_bytes: int = 1024 * KIB  # a peer that reads slower than this is dropped
     max_methods: int = 16  # outstanding ones of one device
+    watch_s: float = 0.5  # between two looks at the lists
     close_s: float = 2.0  # a connection that its peer does not close with us is cut after this
 
     @property

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import itertools
 import json
+import logging
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +21,12 @@ from device.hub.events import Event, EventLog, Telemetry
 from device.hub.registry import Device, Registry, UnknownDevice
 from device.hub.settings import HubError, HubSettings
 from device.hub.twins import Json, Twin
+from security.errors import Reason, Rejected
+from security.identity import wall_clock_ms
+from security.revocation import TrustWatch
+from security.trust import Trust
+
+logger = logging.getLogger("everbeat.hub")
 
 
 class NotAuthorized(HubError):
@@ -49,6 +57,7 @@ class Link(Protocol):
     """A device's live connection."""
 
     device: Device
+    certificate: bytes  # DER, the one that it came with
 
     def subscribed(self, topic_filter: str) -> bool:
         """Whether the device wants what comes under this filter."""
@@ -71,17 +80,25 @@ class Switchboard:
         self._links: dict[str, Link] = {}
         self._methods: defaultdict[str, dict[str, asyncio.Future[MethodResult]]] = defaultdict(dict)
         self._request_ids = itertools.count(1)
+        self._watch = None if settings.lists is None else TrustWatch(settings.ca, settings.lists, wall_clock_ms)
         self._ready = asyncio.Event()  # set, and replaced, whenever a device begins to take methods
 
     # --------------------------------------------------------------------------------------- from the device
 
-    def identify(self, device_id: str, thumbprint: str) -> Device:
-        """The enabled device that may use a certificate (SHA-256, upper-case hex) of this name. Or NotAuthorized."""
+    def identify(self, device_id: str, certificate: bytes) -> Device:
+        """The enabled device that may use a certificate (DER) of this name. Or NotAuthorized.
+
+        Where revocation is watched, the whole certificate is judged again, in the role of a device and by the lists.
+        """
         try:
             device = self.registry.device(device_id)
+            if self._watch is not None:
+                self._watch().verify_device((certificate,), device_id, wall_clock_ms())
         except UnknownDevice as error:
             raise NotAuthorized(f"expected a registered device, got {device_id!r}; it was refused") from error
-        if not device.accepts(thumbprint):
+        except Rejected as error:
+            raise NotAuthorized(str(error)) from error
+        if not device.accepts(hashlib.sha256(certificate).hexdigest().upper()):
             why = "another certificate" if device.enabled else "a disabled device"
             raise NotAuthorized(f"expected {device_id}'s pinned certificate, got {why}; it was refused")
         return device
@@ -114,6 +131,25 @@ class Switchboard:
         """A device subscribed to methods: whoever waits for it may look again."""
         self._ready.set()
         self._ready = asyncio.Event()
+
+    async def watch(self) -> None:
+        """Cut whoever is revoked, as soon as the lists say so. Runs until cancelled; at once over without lists.
+
+        A list that can't be believed cuts nobody who is here, and keeps everybody else out.
+        """
+        if self._watch is None:
+            return
+        known: Trust | None = None
+        while True:
+            trust = self._watch()
+            if trust is not known:
+                known = trust
+                if trust.doubt:
+                    logger.error("%s", trust.doubt)
+                for link in tuple(self._links.values()):
+                    if _is_out(trust, link):
+                        self.drop(link.device.id, "its certificate was revoked")
+            await asyncio.sleep(self.settings.watch_s)
 
     # -------------------------------------------------------------------------------------- from the service
 
@@ -188,6 +224,17 @@ class Switchboard:
         if link is not None and link.subscribed(topics.DESIRED):
             payload = _json(desired | {"$version": version})
             link.send(mqtt_replies.publish(topics.desired_patch(version), payload))
+
+
+def _is_out(trust: Trust, link: Link) -> bool:
+    """Whether a connected device is believed no longer: it is on a list, or who signed its certificate is gone."""
+    if trust.serials((link.certificate,)) & trust.revoked:
+        return True
+    try:
+        trust.verify_device((link.certificate,), link.device.id, wall_clock_ms())
+    except Rejected as error:
+        return error.reason in (Reason.REVOKED, Reason.UNTRUSTED)
+    return False
 
 
 def _json(value: object) -> bytes:
