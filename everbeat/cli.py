@@ -23,13 +23,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from device.commands import DEFAULT_INTERVAL_S, MAX_INTERVAL_S, MIN_INTERVAL_S
-from everbeat import people, pki
+from everbeat import keys, logs, people, pki
 from everbeat.settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A medical digital twin that never goes blank.")
+app.add_typer(logs.app)
 app.add_typer(people.app, name="user")
 app.add_typer(pki.app, name="pki")
 say = Console(stderr=True)
+app.add_typer(keys.app, name="keys")
+app.command()(keys.erase)
 
 Recording = Annotated[Path, typer.Argument(help="A recording: CSV or CSV.gz, first column time_s.")]
 
@@ -361,6 +364,9 @@ def _stop_event() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+one_line_errors = _one_line_errors  # for commands in files of their own
 
 
 @contextmanager

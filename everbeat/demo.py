@@ -24,7 +24,7 @@ from device.cloud import enrol_local, reported_properties
 from device.commands import DEFAULT_INTERVAL_S
 from device.hub.settings import AMQPS_PORT, HTTPS_PORT, MQTT_PORT
 from device.recording import read_recording
-from everbeat import officer, wiring
+from everbeat import notarial, officer, wiring
 from everbeat.fleet import Member, write_fleet
 from everbeat.patients import DEMO_PREFIX, Source
 from everbeat.report import Probe, Report
@@ -77,7 +77,8 @@ def run(settings: Settings, plan: DemoPlan, say: Say) -> Report | None:
     stopped = _on_signals()
     try:
         _start_redis(settings, supervisor)
-        settings = _with_shards(settings, plan)
+        settings = _with_witness(_with_shards(settings, plan))
+        _refuse_erased(settings, plan)
         supervisor.env = settings.environment() | _inherited()
         admit(settings, plan.cards)
         before = wiring.counters(settings)
@@ -103,6 +104,11 @@ def jobs(settings: Settings, plan: DemoPlan) -> Iterator[Job]:
         yield Job("hub", (*everbeat, "hub"))
     for i in range(settings.shards):
         yield Job("engine" if i == 0 else f"engine-s{i}", (*everbeat, "engine", "--shard", f"s{i}"))
+    own = f"http://{settings.hub_host}:{notarial.WITNESS_PORT}+"
+    if own in (settings.witnesses or ""):
+        port, told = str(notarial.WITNESS_PORT), ("--home", str(settings.witness), "--name", notarial.DEMO_WITNESS)
+        yield Job("witness", (*everbeat, "witness", *told, "--host", settings.hub_host, "--port", port))
+    yield Job("notary", (*everbeat, "notary"))
     yield Job("ingest", (*everbeat, "ingest"))
     yield Job("downlink", (*everbeat, "downlink"))
     yield Job("web", (*everbeat, "web", "--port", str(plan.port)))
@@ -128,6 +134,25 @@ def _with_shards(settings: Settings, plan: DemoPlan) -> Settings:
             f"started: leave the number out, or set EVERBEAT_STATE to another directory"
         )
     return replace(settings, shards=there)
+
+
+def _refuse_erased(settings: Settings, plan: DemoPlan) -> None:
+    """Who was erased is not admitted again, not even by a demo."""
+    keys = wiring.vault(settings, "keeper")
+    gone = [card.id for card in plan.cards if keys.is_erased(card.id)]
+    if gone:
+        raise DemoFailed(
+            f"expected patients who may be admitted, got {', '.join(gone)}, erased in {settings.state}; nothing was "
+            "started: an erased patient stays erased. Play others, or set EVERBEAT_STATE to another directory"
+        )
+
+
+def _with_witness(settings: Settings) -> Settings:
+    """Who brings no witness gets the demo's own, which shows how one works and is no other trust domain."""
+    if settings.witnesses is not None:
+        return settings
+    own = notarial.demo_witness(settings)
+    return replace(settings, witnesses=f"{own.url}+{own.key}")
 
 
 def _all_here(settings: Settings, plan: DemoPlan) -> bool:
@@ -241,6 +266,8 @@ def _need_free_ports(settings: Settings, web_port: int) -> None:
     if settings.local_hub:
         hint = "another demo may be running; stop it, or set EVERBEAT_HUB_HOST to another loopback address"
         wanted += [(settings.hub_host, port, hint) for port in (MQTT_PORT, AMQPS_PORT, HTTPS_PORT)]
+    if settings.witnesses is None:
+        wanted.append((settings.hub_host, notarial.WITNESS_PORT, "set EVERBEAT_HUB_HOST, or EVERBEAT_WITNESSES"))
     for host, port, hint in wanted:
         with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

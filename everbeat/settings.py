@@ -13,6 +13,7 @@ EVERBEAT_HUB_HOST          loopback address of the local hub; default 127.0.0.2
 EVERBEAT_SHARDS            how many shards patients are spread over; default 1
 EVERBEAT_SUITES            cipher suites that devices may seal with, of C, A and B; default C,A,B
 EVERBEAT_WEIGHTS           a folder of weights that `everbeat train` wrote; default: the packaged ones
+EVERBEAT_WITNESSES         who cosigns the logs' checkpoints: ``url+name+id+key``, with spaces between; default: nobody
 =========================  =====================================================================================
 """
 
@@ -46,6 +47,7 @@ class Settings:
     shards: int = 1
     weights: Path | None = None
     suites: tuple[str, ...] = STRONGEST_FIRST
+    witnesses: str | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -82,6 +84,7 @@ class Settings:
             shards,
             Path(env["EVERBEAT_WEIGHTS"]).expanduser().absolute() if env.get("EVERBEAT_WEIGHTS") else None,
             suites,
+            witnesses=env.get("EVERBEAT_WITNESSES") or None,
         )
 
     def environment(self) -> dict[str, str]:
@@ -96,6 +99,7 @@ class Settings:
             "EVERBEAT_SHARDS": str(self.shards),
             "EVERBEAT_SUITES": ",".join(self.suites),
             "EVERBEAT_WEIGHTS": str(self.weights) if self.weights else None,
+            "EVERBEAT_WITNESSES": self.witnesses,
         }
         return {name: value for name, value in values.items() if value}
 
@@ -128,6 +132,16 @@ class Settings:
     def redis_files(self) -> RedisFiles:
         """Our own Redis, where none is configured."""
         return RedisFiles(self.state / "redis")
+
+    @property
+    def notary(self) -> Path:
+        """What the notary remembers of each log, its key, and the house's name in checkpoints."""
+        return self.state / "notary"
+
+    @property
+    def witness(self) -> Path:
+        """What the demo's witness remembers. A real one runs on a machine of somebody else."""
+        return self.state / "witness"
 
     def device(self, device_id: str) -> Path:
         """What one device keeps: its identity and its spool."""

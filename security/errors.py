@@ -31,6 +31,7 @@ class Reason(StrEnum):
     FORGED = "forged"  # a signature, seal or MAC does not match
     UNKNOWN_SESSION = "unknown-session"  # another session's id
     UNKNOWN_RECIPIENT = "unknown-recipient"  # sealed to a key that we do not hold (any more)
+    ERASED = "erased"  # the key that could open it was destroyed
     SPENT = "spent"  # beyond a session's life
     TOO_OLD = "too-old"  # opened longer ago than any spool waits
     AHEAD = "ahead"  # opened in the future

@@ -6,14 +6,18 @@ refuses a file that other users can reach: a secret that was readable yesterday 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from security.errors import SecurityError
 
 MAX_FILE_BYTES = 64 * 1024
+MAX_GROWN_BYTES = 64 * 1024 * 1024  # of a list that only grows
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -61,6 +65,46 @@ def create_private(path: Path, data: bytes) -> bool:
     return True
 
 
+def destroy_private(path: Path) -> bool:
+    """Overwrites the file's bytes, removes it, and makes both durable. False where there is none.
+
+    On a disk that writes elsewhere than it was told to (an SSD, a copy-on-write file system) the old bytes may stay
+    readable for whoever has the bare medium. Encrypt the disk; no program can do more.
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        _overwrite(fd)
+        os.unlink(path)
+    finally:
+        os.close(fd)
+    _sync_dir(path.parent)
+    return True
+
+
+def replace_private(path: Path, data: bytes) -> None:
+    """:func:`write_private`, and what the old file held is overwritten. Who reads at that moment must read again."""
+    fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        write_private(path, data)
+        _overwrite(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Alone among all processes that lock the file at `path`; made where missing, released even by a crash."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
 def read_private(path: Path) -> bytes:
     """The file's bytes. Raises KeyFileError where it is missing, a link, not ours, or open to others."""
     return _read(path, {os.geteuid()}, _OTHERS)
@@ -69,6 +113,11 @@ def read_private(path: Path) -> bytes:
 def read_trusted(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
     """The same for a root certificate: others may read it, but only we or the system's root may have written it."""
     return _read(path, {os.geteuid(), 0}, _OTHERS_WRITE, limit)
+
+
+def read_private_lines(path: Path) -> list[bytes]:
+    """The same for a file that only grows, of any size."""
+    return _read(path, {os.geteuid()}, _OTHERS, MAX_GROWN_BYTES).splitlines()
 
 
 def _read(path: Path, owners: set[int], forbidden: int, limit: int = MAX_FILE_BYTES) -> bytes:
@@ -85,7 +134,7 @@ def _read(path: Path, owners: set[int], forbidden: int, limit: int = MAX_FILE_BY
             )
         if info.st_size > limit:
             raise KeyFileError(f"expected at most {limit} bytes in {path}, got more; it was not read")
-        return os.read(fd, limit)
+        return os.read(fd, info.st_size)
     finally:
         os.close(fd)
 
@@ -99,6 +148,11 @@ def _temporary(path: Path, data: bytes, mode: int) -> Path:
         file.flush()
         os.fsync(fd)
     return temporary
+
+
+def _overwrite(fd: int) -> None:
+    os.pwrite(fd, secrets.token_bytes(os.fstat(fd).st_size), 0)
+    os.fsync(fd)
 
 
 def _sync_dir(path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Self
 
 HASH_BYTES = 32
 EMPTY_ROOT = sha256(b"").digest()
@@ -57,18 +58,21 @@ def consistency_proof(leaves: Sequence[bytes], first_size: int) -> list[bytes]:
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], tree_root: bytes) -> bool:
     """True where `proof` shows that `leaf` is number `index` of the tree of `size` leaves with `tree_root`."""
-    if not 0 <= index < size or not _are_hashes([leaf, tree_root, *proof]):
+    if not 0 <= index < size or len(leaf) != HASH_BYTES or len(tree_root) != HASH_BYTES:
         return False
     fn, sn, found = index, size - 1, leaf
-    for step in proof:
-        if sn == 0:
+    for step in proof:  # node_hash is written out: this loop is what an auditor runs a million times
+        if sn == 0 or len(step) != HASH_BYTES:
             return False
-        if fn & 1 or fn == sn:
-            found = node_hash(step, found)
+        if fn & 1:
+            found = sha256(_NODE + step + found).digest()
+        elif fn == sn:
+            found = sha256(_NODE + step + found).digest()
             fn, sn = _climb(fn, sn)
         else:
-            found = node_hash(found, step)
-        fn, sn = fn >> 1, sn >> 1
+            found = sha256(_NODE + found + step).digest()
+        fn >>= 1
+        sn >>= 1
     return sn == 0 and hmac.compare_digest(found, tree_root)
 
 
@@ -144,7 +148,7 @@ class Frontier:
         return self._size.to_bytes(_SIZE_BYTES, "big") + b"".join(self._peaks)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Frontier:
+    def from_bytes(cls, data: bytes) -> Self:
         """The inverse of :meth:`to_bytes`. Raises ValueError where the hashes don't fit the size."""
         found = cls()
         found._size = int.from_bytes(data[:_SIZE_BYTES], "big")

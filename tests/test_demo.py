@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from device.hub.settings import AMQPS_PORT, HTTPS_PORT, MQTT_PORT
+from everbeat.notarial import WITNESS_PORT
 from tests.demo_kit import PROJECT, Demo, is_free, running_demo
 
 pytestmark = pytest.mark.e2e
@@ -53,12 +54,12 @@ def test_ctrl_c_leaves_no_process_and_no_port_behind() -> None:
     with running_demo("127.0.3.2") as demo:
         demo.wait_until_up()
         children = list(demo.children().values())
-        assert len(children) == 7
+        assert len(children) == 9  # also the notary and the demo's witness
         demo.interrupt()
         assert demo.wait(40) == 0, demo.said()
         assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
         assert is_free("127.0.0.1", demo.port)
-        for port in (MQTT_PORT, AMQPS_PORT, HTTPS_PORT):
+        for port in (MQTT_PORT, AMQPS_PORT, HTTPS_PORT, WITNESS_PORT):
             assert is_free(demo.hub_host, port)
 
 

@@ -285,3 +285,21 @@ def test_a_time_that_was_sent_twice_is_in_the_snapshot_once_with_the_later_word(
     history.add(Entry("2-0", encode_wire(FrameKind.LIVE, 1002.0, [made(1000.25, [5, 6], 0)])))
     _, _, (joined,) = decode_wire(history.snapshot())
     assert joined.values.tolist() == [1, 5, 6]
+
+
+def test_who_watches_a_patient_who_is_erased_sees_nothing_more_of_her() -> None:
+    feed = FakeFeed()
+    with running(feed, silent_after_s=60.0) as web, Viewer(web.url) as viewer:
+        viewer.until("snapshot")
+        name = feed.card.pseudonym
+        feed.patients = list  # type: ignore[method-assign,assignment]  # the store knows her no more
+        feed.frozen = True
+        while True:
+            card = viewer.until("card")["card"]
+            if card["pseudonym"] != name:
+                break
+        assert card["pseudonym"] == "" and card["birth_year"] == 0
+        assert decode_wire(viewer.until("snapshot"))[2] == [], "nothing of the last minute"
+        assert viewer.until("events") == []
+        assert "erased" in viewer.until("silent")["why"]
+        assert web.relay.card(feed.card.id) is None and web.relay.viewers(feed.card.id) == []

@@ -15,6 +15,7 @@ from twin_engine.store.commit import Commit, TwinWrite
 from twin_engine.store.connection import connect
 from twin_engine.store.errors import StoreDown
 from twin_engine.store.feed import Entry
+from twin_engine.store.ledger import Line
 from twin_engine.store.patients import read_cards
 from twin_engine.store.raw import RawSink
 from twin_engine.store.server import RedisFiles, prepare, start
@@ -46,7 +47,7 @@ def test_every_acknowledged_transaction_survives_a_kill_of_redis(redis_server, t
     for i in range(50):
         sink.put([HubEvent("0", str(i), i, "dev", i, bytes([i]))])
         write = TwinWrite("p-1", b"frame", b"", {"n": i}, [], i, b"snapshot")
-        shard.commit(Commit(f"{i}-1", i, twins=[write], leaves=[bytes([i]) * 32], counts={"stored": i}))
+        shard.commit(Commit(f"{i}-1", i, twins=[write], ledger=[Line(f"{i}-1", b"entry")], counts={"stored": i}))
     process.kill()
     process.wait()
     again = start(files)

@@ -26,6 +26,12 @@ class Book:
         """The act, carried out in memory and put into `work`. Raises ActRefused; then nothing was changed."""
         if not self._store.owns(act.patient):
             raise ActRefused("wrong-shard", "expected a patient of this shard, got another one's; nothing changed")
+        if self._store.is_erased(act.patient):
+            raise ActRefused(
+                "erased",
+                "expected a patient who may be here, got one who was erased; an erased patient is never admitted "
+                "again: a person who comes again gets a new id",
+            )
         card = self.cards.get(act.patient)
         turn = carry_out(act, card, self.devices_of(act.patient), entry_ms)
         if turn.assigned:
@@ -67,8 +73,9 @@ class Book:
         return self.cards.keys() | {a.patient for device in self._devices.values() for a in device.history}
 
     def keyholder(self, device: str) -> str:
-        """The patient for whom the device was given its newest key."""
-        return self.history(device).history[-1].patient
+        """The patient for whom the device was given its newest key; empty where she was erased."""
+        history = self.history(device).history
+        return history[-1].patient if history else ""
 
     def _take(self, device: str, patient: str, work: Commit) -> None:
         """The device, for her alone. Raises ActRefused where it speaks for another."""

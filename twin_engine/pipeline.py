@@ -38,13 +38,14 @@ from twin_engine.messages import (
     Tick,
 )
 from twin_engine.pace import Pace
-from twin_engine.prove import Gate, Proven, is_live
+from twin_engine.prove import Gate, Proven, Session, is_live
 from twin_engine.recipients import Recipients
 from twin_engine.records import ACTED, Act, ActRefused, Turn
 from twin_engine.status import event_json
 from twin_engine.store.acts import RawAct
 from twin_engine.store.commit import Commit, DeadLetter, Order, TwinWrite
-from twin_engine.store.errors import NotOwner, StoreDown, StoreError
+from twin_engine.store.errors import Erased, NotOwner, StoreDown, StoreError
+from twin_engine.store.ledger import Line
 from twin_engine.store.raw import RawAnswer, RawEvent, RawRecord
 from twin_engine.store.shard import READ_COUNT, Read, ShardStore
 from twin_engine.stories import Stories
@@ -104,8 +105,12 @@ class Engine:
                 while not stop.is_set():
                     self._round()
                 self._store.release()
-            except NotOwner as error:
+            except (NotOwner, Erased) as error:  # who was erased is swept away when the shard is taken again
                 log.warning("%s", error)
+            except Rejected as error:
+                if error.reason != Reason.ERASED:
+                    raise
+                log.warning("%s", error)  # erased a moment ago: the same
             except StoreDown as error:
                 log.warning("%s; trying again in a second", error)
                 stop.wait(1.0)
@@ -212,9 +217,11 @@ class Engine:
         for device, sid in self._gate.take_outdated():
             work.orders.append(Order(device, "receipt", sid.hex(), {}))
         frozen, touched = self._gate.take_changed()
-        work.sessions = {name: (self._owner(name), session) for name, session in frozen.items()}
+        owners = [self._owner(name, session) for name, session in zip(frozen, touched, strict=True)]
+        work.sessions = {name: (owner, blob) for owner, (name, blob) in zip(owners, frozen.items(), strict=True)}
         for name, left in self._gate.take_buried().items():  # of sessions that are over: no secret, so anybody's key
-            work.sessions[name] = (self._book.keyholder(name.split(b"|")[0].decode()), left)
+            if keyholder := self._book.keyholder(name.split(b"|")[0].decode()):
+                work.sessions[name] = (keyholder, left)
         for session in touched:
             receipt = session.opener.make_receipt(session.seen.upto, session.seen.extra, now_ms)
             work.orders.append(Order(session.opener.device, "receipt", session.opener.sid.hex(), receipt))
@@ -246,13 +253,17 @@ class Engine:
         try:
             if not isinstance(read.record, RawRecord):
                 raise FrameError("expected an event or an answer, got another kind of record; left out")
-            self._take(read.record, work, stories)
+            verdict = self._take(read.record, work, stories)
+            if verdict:
+                work.ledger.append(Line(read.id, verdict=verdict))
         except StoreError:
             raise  # no fault of the record: the round is forgotten, and it comes again
         except TooMany as error:
             self._count("throttled", 1)
             if error.first:  # told once a spell: a flood of records must not become one of words
                 self._refuse(read, device, error, work, stories)
+            else:
+                work.ledger.append(Line(read.id, verdict="open"))
         except Exception as error:  # noqa: BLE001 - the edge: whatever one record does, the shard must go on
             self._refuse(read, device, error, work, stories)
 
@@ -261,6 +272,8 @@ class Engine:
         reason = _reason(error)
         self._count("refused", 1)
         work.dead.append(DeadLetter(read.id, device, reason, str(error), read.fields.get(b"body", b"")))
+        if not work.ledger or work.ledger[-1].record != read.id:  # else it was proven, and failed after that
+            work.ledger.append(Line(read.id, verdict="dead"))
         log.warning("refused a message of %s (%s): %s", device, reason, error)
         patient = self._book.current(device)
         if patient in self._twins:
@@ -305,24 +318,29 @@ class Engine:
         lines = [told(act.t_ms, line.kind, "info", who=act.who, **line.facts) for line in turn.told]
         stories.add(act.patient, Output(events=tuple(lines)))
 
-    def _take(self, record: RawRecord, work: Commit, stories: Stories) -> None:
+    def _take(self, record: RawRecord, work: Commit, stories: Stories) -> str:
+        """Why the record has no entry in the log; empty where it has one."""
         match record:
             case RawEvent():
                 sealed = (record.id, record.device, record.body, record.enqueued_ms)
                 proven = self._gate.check(*sealed, lambda kid: self._recipients.private(record.device, kid))
                 if proven is not None:
                     self._proven(record, proven, work, stories)
-                elif not parse_header(record.body).is_open:
-                    self._count("duplicates", 1)
+                    return ""
+                if parse_header(record.body).is_open:
+                    return "open"
+                self._count("duplicates", 1)
+                return "duplicate"
             case RawAnswer():
                 patient = self._book.current(record.device)
                 if patient in self._twins:
                     answer = CommandResult(record.device, record.name, record.payload, record.status, record.t_ms)
                     stories.fold(patient, answer)
+        return "answer"
 
     def _proven(self, record: RawEvent, proven: Proven, work: Commit, stories: Stories) -> None:
         """Log it, put it into event time, and fold it into the twin of whom it belongs to."""
-        work.leaves.append(proven.leaf)
+        work.ledger.append(Line(record.id, proven.entry))
         frame = proven.frame
         readings = sum(c is not None for block in frame.blocks for c in block.counts)
         self._count("stored", readings)
@@ -341,7 +359,7 @@ class Engine:
 
     def _hand_out_key(self, device: str, work: Commit) -> None:
         """A signed recipient key for the device, sent down as a desired property."""
-        recipient, kid, wrapped = self._recipients.create(device, self._clock_ms())
+        recipient, kid, wrapped = self._recipients.create(device, self._clock_ms(), self._book.keyholder(device))
         work.recipients[kid] = wrapped
         work.orders.append(Order(device, "desired", "recipient", {"recipient": recipient.to_json()}))
 
@@ -357,9 +375,9 @@ class Engine:
             if self._book.current(device) is not None:
                 self._hand_out_key(device, work)
 
-    def _owner(self, session: bytes) -> str:
+    def _owner(self, name: bytes, session: Session) -> str:
         """The patient under whose key a session is put to rest: she for whom its device was given its key."""
-        return self._book.keyholder(session.split(b"|")[0].decode())
+        return self._recipients.patient_of(session.opener.kid) or self._book.keyholder(name.split(b"|")[0].decode())
 
     def _told_of(self) -> set[str]:
         """Patients of whom there is a word every second: who is here, or measured. Time passes only for the latter."""

@@ -24,7 +24,7 @@ from security.envelope import Lane, Opener, accept_open_record, named_chain, par
 from security.errors import Reason, Rejected
 from security.identity import Trust
 from security.keys import RecipientKey
-from security.log import ciphertext_hash, record_leaf
+from security.log import ciphertext_hash, record_entry
 from security.replay import IntervalSet
 from security.suite import STRONGEST_FIRST
 from twin_engine.admission import Admission
@@ -51,7 +51,7 @@ class Proven:
     session: Session
     seq: int
     frame: Frame
-    leaf: bytes  # Merkle leaf hash of the record
+    entry: bytes  # what the log's leaf hashes
 
 
 class Gate:
@@ -125,7 +125,7 @@ class Gate:
         freshness.check_frame(session.opener.opened_ms, frame.device_time_ms)
         session.seen.add(seq)
         self._changed.add(name)
-        return Proven(session, seq, frame, _leaf(record_id, session, seq, body))
+        return Proven(session, seq, frame, _entry(record_id, session, seq, body))
 
     def take_changed(self) -> tuple[dict[bytes, bytes], list[Session]]:
         """(name -> session with its keys, the sessions) to be sealed and stored with the next commit."""
@@ -190,9 +190,9 @@ def _name(device: str, sid: bytes) -> bytes:
     return device.encode() + b"|" + sid
 
 
-def _leaf(record_id: str, session: Session, seq: int, body: bytes) -> bytes:
+def _entry(record_id: str, session: Session, seq: int, body: bytes) -> bytes:
     opener = session.opener
-    return record_leaf(record_id, opener.device, opener.epoch, int(opener.lane), seq, ciphertext_hash(body))
+    return record_entry(record_id, opener.device, opener.epoch, int(opener.lane), seq, ciphertext_hash(body))
 
 
 def _revoked(device: str) -> Rejected:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twin_engine.registry import PatientCard, shown_number
-from twin_engine.store.errors import StoreError
+from twin_engine.store.errors import Erased, StoreError
 from twin_engine.store.feed import Feed
 from web.fields import KINDS, Wrong, check
 from web.relay import Relay
@@ -116,6 +116,9 @@ class Acts:
             return wrong
         try:
             self._feed.act(patient, kind, checked.body, self.who)
+        except Erased as error:
+            log.warning("%s was refused: %s", kind, error)
+            raise Wrong("patients.act.unknown") from error
         except StoreError as error:
             log.warning("%s for %s did not leave: %s", kind, patient, error)
             raise Wrong("patients.act.store") from error

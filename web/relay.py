@@ -17,7 +17,7 @@ from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Entry, Feed, PatientCard
 from web.board import Board
 from web.history import History
-from web.room import NOT_SILENT, Room, give_all, greet, send_entry
+from web.room import NOT_SILENT, Room, close, give_all, greet, send_entry
 from web.settings import WebSettings
 from web.viewer import Send, Viewer
 from web.ward import Row, summary
@@ -122,7 +122,7 @@ class Relay:
         cards = {card.id: card for card in self._feed.patients()}
         with self._lock:
             for patient in [known for known in self._rooms if known not in cards]:
-                del self._rooms[patient]  # erased: whoever watches hears nothing more, and her page says so
+                close(self._rooms.pop(patient), now_s)  # erased: whoever watches sees nothing more of her
             for patient, room in self._rooms.items():
                 room.meet(cards[patient])
         for card in cards.values():

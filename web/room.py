@@ -21,6 +21,7 @@ from web.ward import Spark
 
 log = logging.getLogger(__name__)
 
+ERASED = "the record of this patient was erased"
 NOT_SILENT: dict[str, Any] = {"since": None, "why": ""}
 
 
@@ -69,6 +70,16 @@ def give_all(room: Room, viewer: Viewer) -> None:
     """The whole picture, whatever the viewer has seen and missed before: also that a silence is over."""
     _show(room, viewer)
     viewer.push("silent", room.silent or NOT_SILENT)
+
+
+def close(room: Room, now_s: float) -> None:
+    """The patient was erased: screens that show her are emptied and say so."""
+    room.history, room.silent = History(0.0), {"since": now_s, "why": ERASED}
+    room.history.clock_s = now_s
+    room.card = PatientCard(room.card.id, "", 0, "")
+    for viewer in list(room.viewers.values()):
+        viewer.push("card", {"card": banner(room.card)})
+        give_all(room, viewer)
 
 
 def _show(room: Room, viewer: Viewer) -> None:

@@ -5,15 +5,15 @@ carries samples of T and earlier. So what was *shown* from t0 to t1 lies in the 
 *best known* may have been written at any time since, and revisions are looked for up to now.
 
 Of each minute three things are kept: revisions and events, a thinned trace (four samples a second) for long ranges,
-and all samples. The last are heavy and are forgotten first. Erased patients are forgotten when the hours have passed
-or the process ends.
+and all samples. The last are heavy and are forgotten first. Who was erased is forgotten as soon as
+the patients' cards are read again.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -111,6 +111,14 @@ class Archive:
             minutes = self._get(patient, t0_s - EARLY_S, until_s, now_s, not coarse)
             later = self._get(patient, until_s, now_s + _SETTLED_S, now_s, False) if view == "best" else {}
             return _past(minutes, later, (round(t0_s * 1e6), round(t1_s * 1e6)), view, coarse)
+
+    def keep(self, patients: Set[str]) -> None:
+        """Forget everybody else: who was erased must not be readable here for hours."""
+        for patient in [p for p in list(self._minutes) if p not in patients]:
+            with self._locks[patient]:
+                for m in list(self._minutes[patient]):
+                    self._forget(patient, m)
+                del self._minutes[patient]
 
     def _get(self, patient: str, from_s: float, to_s: float, now_s: float, full: bool) -> dict[int, Minute]:
         """The minutes that hold entries of [from, to], oldest first; `full`: with all samples.

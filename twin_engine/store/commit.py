@@ -18,6 +18,7 @@ from twin_engine.registry import PatientCard
 from twin_engine.store import keys
 from twin_engine.store.connection import Client
 from twin_engine.store.feed import Entry
+from twin_engine.store.ledger import Line
 from twin_engine.store.patients import seal_card
 from twin_engine.store.vault import Vault
 
@@ -66,7 +67,7 @@ class Commit:
     tick_us: int
     acts: str | None = None
     twins: list[TwinWrite] = field(default_factory=list)
-    leaves: list[bytes] = field(default_factory=list)
+    ledger: list[Line] = field(default_factory=list)  # what became of each raw record: the caller of put queues it
     dead: list[DeadLetter] = field(default_factory=list)
     sessions: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)  # device|sid -> (patient, session)
     recipients: dict[bytes, bytes] = field(default_factory=dict)
@@ -114,8 +115,6 @@ def _put_twin(batch: Client, write: TwinWrite, oldest: str, vault: Vault, shard:
 
 
 def _put_records(batch: Client, commit: Commit, oldest: str, vault: Vault, shard: str) -> None:
-    if commit.leaves:
-        batch.rpush(keys.leaves(shard), *commit.leaves)
     for letter in commit.dead:
         fields = {
             "id": letter.record_id,

@@ -17,3 +17,7 @@ class NotOwner(StoreError):
 
 class StoreCorrupt(StoreError):
     """What lies in Redis can't be read back with the keys at hand. Stop, and let a person look."""
+
+
+class Erased(StoreCorrupt):
+    """The patient was erased: nothing of her can be read or written, ever again."""

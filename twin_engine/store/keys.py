@@ -5,19 +5,26 @@ not yet, so the store runs on one Redis (with replicas), not on a Redis Cluster.
 key                      type      holds
 =======================  ========  ===============================================================================
 eb:{s0}:raw              stream    sealed envelopes as ingested, answers to commands: the fold's input
-eb:{s0}:acts             stream    what people want done, sealed under the master key: the fold's other input
+eb:{s0}:acts             stream    what people want done, wrapped like a data key: the fold's other input
 eb:{s0}:cursor           hash      id: the last raw entry folded; acts: the last act; tick_us: the last tick; counters
 eb:{s0}:owner            string    who holds the shard, for five seconds at a time
 eb:{s0}:fence            integer   the fencing token of the newest owner
-eb:{s0}:leaves           list      Merkle leaf hashes (32 B), one a record, in order
+eb:{s0}:leaves           list      Merkle leaf hashes (32 B), one a record, in order, for good; also eb:{audit}:leaves
+eb:{s0}:nodes:8          list      roots of complete subtrees of 256 leaves; :16 of 65,536, and so on
+eb:{s0}:entries          stream    what became of each raw record, under its id: entry and index, or why it has none
+eb:{s0}:note             string    the log's newest checkpoint, a signed note with its witnesses' cosignatures
+eb:{s0}:notes            stream    one such note an hour, for good
+eb:{s0}:erased           hash      raw record that an erasure destroyed -> what it was, sealed under the master key
 eb:{s0}:sessions         hash      device|sid -> session keys and seen numbers, sealed under the patient's key
-eb:{s0}:recipients       hash      kid -> private HPKE key, wrapped
+eb:{s0}:recipients       hash      kid -> whose it is, and the private HPKE key, wrapped like a data key
 eb:{s0}:assignments      hash      device -> its assignments, JSON
 eb:{s0}:dead             stream    what could not be used, with the reason
 eb:{s0}:twin:PATIENT     stream    what each commit made, sealed under the patient's key
 eb:{s0}:state:PATIENT    string    the twin's snapshot, sealed under the patient's key
 eb:patient:PATIENT       string    the patient's card, sealed under the patient's key
-eb:key:PATIENT           string    the patient's data key, wrapped by the master key outside Redis
+eb:key:PATIENT           string    the patient's data key, all versions, wrapped by master key and patient's secret
+eb:erased                hash      name of an erased patient -> her tombstone, signed (security/tombstones.py)
+eb:master                integer   the version of the master key that wraps: what was wrapped by another is not written
 eb:patients              set       patient ids
 eb:route                 hash      device -> shard|patient for whom it speaks; no entry: the device is free
 eb:homes                 hash      recipient key's id, and device|sid -> shard in which that session is opened
@@ -26,6 +33,9 @@ eb:checkpoint:PARTITION  string    offset of the last event stored
 eb:orders                stream    what is to be sent down to devices
 eb:people*, eb:signin*   several   accounts, sessions, attempts to sign in: twin_engine/store/people.py has the table
 eb:audit:in              stream    audit events on their way into the audit log, sealed under the master key
+eb:{audit}:entries       stream    the audit log's entries, sealed under its own data key, for good
+eb:{audit}:key           string    that data key, wrapped by the master key
+eb:log:state             hash      log -> what the notary found, JSON
 =======================  ========  ===============================================================================
 """
 
@@ -39,6 +49,11 @@ HOMES = "eb:homes"
 SHARDS = "eb:shards"
 ORDERS = "eb:orders"
 AUDIT_IN = "eb:audit:in"
+ERASED = "eb:erased"
+MASTER = "eb:master"
+AUDIT_LOG = "audit"  # named like a shard; its keys are those of a shard's log
+AUDIT_KEY = "eb:{audit}:key"
+LOG_STATE = "eb:log:state"
 HISTORY_MS = 6 * 3600 * 1000  # at most six hours of history in Redis
 
 
@@ -69,6 +84,27 @@ def fence(shard: str) -> str:
 
 def leaves(shard: str) -> str:
     return f"eb:{{{shard}}}:leaves"
+
+
+def nodes(shard: str, level: int) -> str:
+    """Level 0 are the leaves."""
+    return f"eb:{{{shard}}}:nodes:{level}" if level else leaves(shard)
+
+
+def entries(shard: str) -> str:
+    return f"eb:{{{shard}}}:entries"
+
+
+def note(shard: str) -> str:
+    return f"eb:{{{shard}}}:note"
+
+
+def notes(shard: str) -> str:
+    return f"eb:{{{shard}}}:notes"
+
+
+def erased(shard: str) -> str:
+    return f"eb:{{{shard}}}:erased"
 
 
 def sessions(shard: str) -> str:

@@ -14,6 +14,7 @@ from twin_engine.store.commit import Order, order_fields, read_entry
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.feed import Entry, PatientCard
 from twin_engine.store.history import Past, View
+from twin_engine.store.log import LogFeed
 from twin_engine.store.patients import read_cards
 from twin_engine.store.vault import Vault
 
@@ -30,6 +31,7 @@ class RedisFeed:
         self._vault = vault
         self._shards = shards
         self._archive = Archive(self._between)
+        self.logs = LogFeed(client, shards)
 
     def recent(self, patient: str, seconds: float) -> list[Entry]:
         """Entries of the last `seconds`, oldest first."""
@@ -60,7 +62,8 @@ class RedisFeed:
         out = list[tuple[str, Entry]]()
         for key, batches in (reply or {}).items():
             patient, _ = streams[key.decode()]
-            out += [(patient, read_entry(i, f, self._vault, patient)) for batch in batches for i, f in batch]
+            if self._vault.is_readable(patient):  # else erased a moment ago: the others go on
+                out += [(patient, read_entry(i, f, self._vault, patient)) for batch in batches for i, f in batch]
         return out
 
     def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
@@ -74,8 +77,10 @@ class RedisFeed:
         write_act(self._writer, self._vault.master, keys.shard_of(patient, self._shards), act)
 
     def patients(self) -> list[PatientCard]:
-        """All patients, by bed."""
-        return read_cards(self._client, self._vault)
+        """All patients, by bed. Who is not among them any more is forgotten here too."""
+        cards = read_cards(self._client, self._vault)
+        self._archive.keep({card.id for card in cards})
+        return cards
 
     def _key(self, patient: str) -> str:
         return keys.twin(keys.shard_of(patient, self._shards), patient)

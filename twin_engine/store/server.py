@@ -21,11 +21,15 @@ from twin_engine.store.errors import StoreDown
 _LOADER = "user default off resetpass ~* &* +@all"
 _STREAMS = "+ping +auth +hello +select +multi +exec +discard"
 
+# The logs, as who proves by them reads them: hashes, entries, checkpoints
+_LOG = "~eb:*:leaves ~eb:*:nodes:* ~eb:*:entries ~eb:*:note ~eb:*:notes ~eb:log:state ~eb:{audit}:key"
+_LOG_READS = "+get +lrange +llen +xrange +xrevrange +hgetall"
+
 # user -> (keys, commands): what each process may touch, and nothing else
 _RULES: dict[str, tuple[str, str]] = {
     "ingest": ("~eb:*:raw ~eb:checkpoint:* ~eb:route ~eb:homes", "+xadd +set +get +hmget"),
     "downlink": ("~eb:*:raw ~eb:route ~eb:orders", "+xread +xadd +xdel +xlen +hmget"),
-    "web": ("~eb:*:twin:* ~eb:patient* ~eb:key:*", "+xread +xrange +xrevrange +get +exists +smembers"),
+    "web": (f"~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:erased {_LOG}", f"+xread +exists +smembers {_LOG_READS}"),
     "acts": ("~eb:*:acts ~eb:orders ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
     "people": (
         "~eb:people* ~eb:signin*",
@@ -33,8 +37,14 @@ _RULES: dict[str, tuple[str, str]] = {
         "+decrby +expire +pexpire +pttl",
     ),  # the web's third hand: who may come in
     "auditor": ("~eb:audit:*", "+xrevrange"),  # reads what was audited, for the audit page
+    "notary": (f"{_LOG} ~eb:*:raw ~eb:*:dead ~eb:*:cursor ~eb:*:erased ~eb:audit:in", f"+hmget +hget {_LOG_READS}"),
+    "scribe": (  # the notary's other hand
+        "~eb:{audit}:* ~eb:audit:in ~eb:*:note ~eb:*:notes ~eb:log:state",
+        "+xadd +xdel +rpush +set +get +hset +llen +lrange +exists +watch +unwatch",
+    ),
     "engine": ("~eb:*", "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
-    "keeper": ("~eb:*", "+@read +@write +@stream +@connection +info +shutdown -@dangerous +shutdown +info +memory"),
+    "eraser": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +info +bgrewriteaof"),
+    "keeper": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +shutdown +info +memory"),
 }
 
 

@@ -7,6 +7,7 @@ between two commits therefore repeats work, and never loses or doubles it.
 
 from __future__ import annotations
 
+import logging
 import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -16,14 +17,20 @@ from typing import Any, TypeVar
 import cbor2
 import redis
 
-from security.errors import Rejected
+from security.keys import version_of
+from twin_engine.recipients import stored_wrap
 from twin_engine.registry import PatientCard
 from twin_engine.store import acts, keys, raw
 from twin_engine.store.commit import Commit, put
 from twin_engine.store.connection import Client, translated
-from twin_engine.store.errors import NotOwner, StoreCorrupt
+from twin_engine.store.errors import NotOwner
+from twin_engine.store.ledger import Ledger
 from twin_engine.store.patients import cards_of, patient_ids
+from twin_engine.store.renewing import drop_retired
+from twin_engine.store.sweeping import adopt_recipients, marker, purge, sweep
 from twin_engine.store.vault import Vault
+
+log = logging.getLogger(__name__)
 
 LEASE_MS = 5000
 READ_COUNT = 500  # of each stream
@@ -65,6 +72,7 @@ class ShardStore:
         self._vault = vault
         self._me = uuid.uuid4().hex
         self._token = 0
+        self._ledger = Ledger(client, shard)
 
     def acquire(self) -> bool:
         """Try to become the owner. False while another engine's lease runs; one's own is taken up again."""
@@ -73,7 +81,28 @@ class ShardStore:
             if not taken and self._client.get(keys.owner(self.shard)) != self._me.encode():
                 return False
             self._token = int(self._client.incr(keys.fence(self.shard)))
-            return True
+            self._ledger.forget()
+        self._settle()
+        return True
+
+    def _settle(self) -> None:
+        """Before anything is read: who was erased is erased again, should this be an old copy; old keys are adopted."""
+        self._vault.look()
+        self._vault.sync_tombstones(write=True)
+        adopt_recipients(self._client, self._vault, self.shard)
+        with translated():
+            ids = {key.decode().removeprefix(keys.data_key("")) for key in self._client.scan_iter(keys.data_key("*"))}
+        for patient in sorted(ids.union(self._patients())):
+            if self.owns(patient) and self._vault.is_erased(patient):
+                log.warning("%s was erased, and something of her was here; it is destroyed again", patient)
+                purge(self._client, self.shard, patient, marker(self._vault.master, self.shard))
+                sweep(self._client, self._vault, self.shard, patient, self._token)
+            elif self.owns(patient):
+                self._vault.adopt(patient)
+
+    def is_erased(self, patient: str) -> bool:
+        """Whether there is a tombstone."""
+        return self._vault.is_erased(patient)
 
     def renew(self) -> None:
         """Prolong the lease. Raises NotOwner where another engine has taken the shard meanwhile."""
@@ -160,11 +189,7 @@ class ShardStore:
 
     def is_readable(self, patient: str) -> bool:
         """Whether the patient was admitted and not erased: there is a key to her data."""
-        try:
-            self._vault.cipher(patient)
-        except (StoreCorrupt, Rejected):
-            return False
-        return True
+        return self._vault.is_readable(patient)
 
     def sessions(self) -> dict[bytes, bytes]:
         """device|sid -> session with its keys. Those of patients who were erased can't be read, and are left out."""
@@ -198,12 +223,28 @@ class ShardStore:
         with translated(), self._client.pipeline(transaction=True) as batch:
             batch.watch(keys.fence(self.shard))
             self._check_token(batch)
+            if commit.recipients:
+                self._check_wraps(batch, commit)
+            self._ledger.load()
             batch.multi()
-            put(batch, commit, self._vault, self.shard)
             try:
-                batch.execute()
+                self._ledger.append(batch, commit.ledger)
+                put(batch, commit, self._vault, self.shard)
+                self._ledger.settle(batch.execute())
             except redis.WatchError as error:
-                raise NotOwner(f"shard {self.shard} changed hands during a commit; nothing written") from error
+                self._ledger.forget()
+                text = f"shard {self.shard} changed hands, or the master key was exchanged, during a commit"
+                raise NotOwner(f"{text}; nothing written") from error
+            except BaseException:  # whatever it was: the ledger is ahead of the store
+                self._ledger.forget()
+                raise
+
+    def _check_wraps(self, batch: Client, commit: Commit) -> None:
+        """New keys must lie under the version of the master key that stays. Raises NotOwner: the round is redone."""
+        batch.watch(keys.MASTER)
+        newest = int(batch.get(keys.MASTER) or 0)
+        if any(version_of(stored_wrap(entry)[1]) < newest for entry in commit.recipients.values()):
+            raise NotOwner("expected keys under the newest master key, but it was exchanged meanwhile; nothing written")
 
     def trim(self, now_ms: int, cursor_id: str, acts_id: str) -> None:
         """Forget raw records and acts older than the history, never one that was not folded, and all of what was made.
@@ -214,6 +255,8 @@ class ShardStore:
             oldest = min(now_ms - keys.HISTORY_MS, keys.written(folded)[0])
             with translated():
                 self._client.xtrim(key, minid=f"{max(0, oldest)}-0", approximate=True)
+                if key == keys.raw(self.shard):
+                    self._client.xtrim(keys.entries(self.shard), minid=f"{max(0, oldest)}-0", approximate=True)
         with translated():
             batch = self._client.pipeline(transaction=False)
             for patient in self._patients():
@@ -221,6 +264,9 @@ class ShardStore:
                     keys.twin(self.shard, patient), minid=f"{max(0, now_ms - keys.HISTORY_MS)}-0", approximate=False
                 )
             batch.execute()
+        for patient in self._patients():
+            if self._vault.has_older(patient):
+                drop_retired(self._client, self._vault, self.shard, patient, now_ms)
 
     def _patients(self) -> list[str]:
         """The shard's patients, whether their cards can be read or not."""
