@@ -40,7 +40,7 @@ from security.revocation import TrustWatch
 from security.trust import Trust
 from twin_engine.store import rotating as rotation
 from twin_engine.store.audit import AuditWriter
-from twin_engine.store.audit_reader import AuditReader, WaitingAudit
+from twin_engine.store.audit_reader import AuditReader, SequencedAudit
 from twin_engine.store.connection import Client, connect, translated
 from twin_engine.store.erasing import Eraser
 from twin_engine.store.keys import SHARDS, shard_of
@@ -253,7 +253,8 @@ def people(settings: Settings) -> People:
 
 def audit_reader(settings: Settings) -> AuditReader:
     """What was audited, for the page."""
-    return WaitingAudit(connect(settings.redis_login("auditor")), MasterKey.load_or_create(settings.master_key))
+    keys = vault(settings, "web")
+    return SequencedAudit(keys.client, keys.master)
 
 
 def patient_store(settings: Settings) -> PatientStore:

@@ -13,7 +13,7 @@ from typing import Protocol
 from security.audit import AuditEvent
 from security.errors import Rejected
 from security.keys import MasterKey
-from twin_engine.store import keys
+from twin_engine.store import audit, keys
 from twin_engine.store.audit import open_event
 from twin_engine.store.connection import Client, translated
 
@@ -86,3 +86,16 @@ class WaitingAudit:
         except (Rejected, KeyError) as error:
             log.error("entry %s of the audit stream can't be read: %s", place, error)
             return None
+
+
+class SequencedAudit:
+    """An :class:`AuditReader` over the audit log itself: events that the notary has given their place."""
+
+    def __init__(self, client: Client, master: MasterKey) -> None:
+        self._log = audit.AuditReader(client, master)
+
+    def read(self, query: AuditQuery) -> AuditPage:
+        """A line that can't be opened is left out here; the notary raises the alarm about it."""
+        before = query.before if _CURSOR.fullmatch(query.before) else ""
+        page = self._log.page(before=before, count=query.limit, kind=query.kind, about=query.about, who=query.who)
+        return AuditPage(tuple((line.id, line.event) for line in page.lines if line.event is not None), page.older)
