@@ -103,7 +103,9 @@ async def watch(seen: Seen, end_s: float, bytes_s: float | None = None) -> None:
     limit = 2**16 if bytes_s is None else 4096
     reader, writer = await asyncio.open_connection(HOST, PORT, limit=limit)
     wire = WSConnection(ConnectionType.CLIENT)
-    writer.write(wire.send(Request(host=f"{HOST}:{PORT}", target="/socket.io/?EIO=4&transport=websocket")))
+    origin = [(b"Origin", f"http://{HOST}:{PORT}".encode())]
+    target = "/socket.io/?EIO=4&transport=websocket"
+    writer.write(wire.send(Request(host=f"{HOST}:{PORT}", target=target, extra_headers=origin)))
     text, event, started = "", "", time.monotonic()
     while time.time() < end_s:
         if bytes_s is not None:

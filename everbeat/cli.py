@@ -23,11 +23,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from device.commands import DEFAULT_INTERVAL_S, MAX_INTERVAL_S, MIN_INTERVAL_S
-from everbeat import keys, logs, pki
+from everbeat import keys, logs, people, pki
 from everbeat.settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A medical digital twin that never goes blank.")
 app.add_typer(logs.app)
+app.add_typer(people.app, name="user")
 app.add_typer(pki.app, name="pki")
 say = Console(stderr=True)
 app.add_typer(keys.app, name="keys")
@@ -132,15 +133,41 @@ def downlink() -> None:
 
 
 @app.command()
-def web(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8050) -> None:
-    """The page and its sockets."""
+def web(
+    port: Annotated[int, typer.Option(help="Port.")] = 8050,
+    host: Annotated[
+        str, typer.Option(help="Address; another than loopback needs sign-in and a certificate.")
+    ] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None, typer.Option(help="Host name under which people reach it; may be repeated.")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(help="HTTPS: certificate chain (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option(help="HTTPS: its private key (PEM).")] = None,
+    https: Annotated[bool, typer.Option(help="HTTPS with a certificate of this house's own CA.")] = False,
+    sign_in: Annotated[bool, typer.Option(help="Require it even while there is no account.")] = False,
+) -> None:
+    """The page and its sockets. As soon as there is an account (`everbeat user add`), people must sign in."""
     from everbeat import wiring
+    from everbeat.people import oidc_settings
     from web.app import create_app, serve
     from web.settings import WebSettings
 
     with _one_line_errors():
-        settings = WebSettings(port=port)
-        page, _ = create_app(wiring.feed(Settings.from_env()), settings)
+        here, provider = Settings.from_env(), oidc_settings()
+        if https and certificate is None:
+            own = wiring.web_identity(here, [host, *(name or ())])
+            certificate, key = own.chain_path, own.key_path
+        settings = WebSettings(
+            host,
+            port,
+            sign_in=sign_in or provider is not None,
+            names=tuple(name or ()),
+            certificate=certificate,
+            key=key,
+        )
+        page, _ = create_app(
+            wiring.feed(here), settings, people=wiring.people(here), reader=wiring.audit_reader(here), provider=provider
+        )
         server = serve(page, settings)
         stop = _stop_event()
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -17,7 +17,7 @@ import numpy as np
 import socketio
 
 from twin_engine.messages import read_wire
-from web.app import SOCKET_NAMESPACE
+from web.sockets import SOCKET_NAMESPACE
 
 log = logging.getLogger(__name__)
 SETTLE_S = 3.0

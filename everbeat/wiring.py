@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from device.commands import DEFAULT_INTERVAL_S
 from device.downlink import RestSettings
@@ -39,17 +40,24 @@ from security.revocation import TrustWatch
 from security.trust import Trust
 from twin_engine.store import rotating as rotation
 from twin_engine.store.audit import AuditWriter
+from twin_engine.store.audit_reader import AuditReader, SequencedAudit
 from twin_engine.store.connection import Client, connect, translated
 from twin_engine.store.erasing import Eraser
 from twin_engine.store.keys import SHARDS, shard_of
 from twin_engine.store.orders import OrderQueue
 from twin_engine.store.patients import PatientStore
+from twin_engine.store.people import PeopleStore
 from twin_engine.store.raw import RawSink
 from twin_engine.store.reader import RedisFeed
 from twin_engine.store.renewing import renew_data_key
 from twin_engine.store.rotating import Rotation
+from twin_engine.store.sessions import SessionStore
 from twin_engine.store.shard import ShardStore
+from twin_engine.store.signin import Attempts, Begun
 from twin_engine.store.vault import Vault
+
+if TYPE_CHECKING:
+    from web.access import People
 
 HUB_POLICY = "service"
 HUB_NAME, WEB_NAME = "hub", "web"
@@ -230,6 +238,23 @@ def feed(settings: Settings) -> RedisFeed:
     """The twins for the web."""
     keys = vault(settings, "web")
     return RedisFeed(keys.client, keys, settings.shards, connect(settings.redis_login("acts")))
+
+
+def people(settings: Settings) -> People:
+    """Who may sign in, and where what they do is told."""
+    from web.access import People  # the web's weight only where it is used
+
+    client, master = connect(settings.redis_login("people")), MasterKey.load_or_create(settings.master_key)
+    return People(
+        PeopleStore(client, master), SessionStore(client, master), Attempts(client), Begun(client, master),
+        AuditWriter(connect(settings.redis_login("acts")), master),
+    )  # fmt: skip
+
+
+def audit_reader(settings: Settings) -> AuditReader:
+    """What was audited, for the page."""
+    keys = vault(settings, "web")
+    return SequencedAudit(keys.client, keys.master)
 
 
 def patient_store(settings: Settings) -> PatientStore:

@@ -24,7 +24,12 @@ _ANSWER = re.compile(r"43/(?:twin|ward),(?P<ack>\d+)(?P<body>\[.*)", re.S)
 class Viewer:
     """Everything that one socket is sent, in order. `confirms=False` reads and never confirms."""
 
-    def __init__(self, url: str, patient: str = "p-7f3a", confirms: bool = True, namespace: str = NAMESPACE) -> None:
+    def __init__(
+        self, url: str, patient: str = "p-7f3a", confirms: bool = True, namespace: str = NAMESPACE, cookie: str = "",
+        origin: str | None = "", may_refuse: bool = False,
+    ) -> None:  # fmt: skip
+        """`origin`: "" = the server's own, None = none is sent. With `may_refuse` a refused handshake is told by
+        `refused` rather than raised."""
         self.heard: queue.Queue[tuple[str, Any]] = queue.Queue()
         self.names: list[str] = []
         self.unconfirmed: list[str] = []
@@ -33,7 +38,15 @@ class Viewer:
         self._confirms = confirms
         self._namespace = namespace
         address = f"{url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
-        self._socket = websocket.create_connection(address, timeout=20)
+        self.refused = False
+        more: dict[str, Any] = {"suppress_origin": True} if origin is None else {"origin": origin or url}
+        try:
+            self._socket = websocket.create_connection(address, timeout=20, cookie=cookie or None, **more)
+        except websocket.WebSocketBadStatusException:
+            if not may_refuse:
+                raise
+            self.refused = True
+            return
         self._socket.recv()
         self._socket.send(f"40{namespace},{json.dumps({'patient': patient})}")
         self._thread = threading.Thread(target=self._read, daemon=True)

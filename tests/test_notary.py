@@ -296,19 +296,20 @@ def test_records_that_grow_old_and_are_trimmed_are_no_alarm_whoever_is_restarted
     monkeypatch.setattr(keys, "HISTORY_MS", 1500)
     monkeypatch.setattr(fsck, "MARGIN_MS", 500)
     monkeypatch.setattr(fsck, "BUCKET_MS", 150)
-    shard, end_s = house.shards["s0"], time.monotonic() + 6
-    while time.monotonic() < end_s:
+    shard, begin_s = house.shards["s0"], time.monotonic()
+    while time.monotonic() - begin_s < 6 or house.keeper.xlen(keys.raw("s0")) > shard.seq * 0.7:
+        assert time.monotonic() - begin_s < 60, "nothing is trimmed"
         shard.fold(25)
         cursor = shard.store.cursor()
         shard.store.trim(wall_clock_ms(), cursor.id, cursor.acts)
         assert house.notary.round(whole=shard.dice.random() < 0.3) == []
         if shard.dice.random() < 0.2:
             house.notary = house.new_notary()
-    memory = house.notary.keepers["s0"].memory
-    assert house.keeper.xlen(keys.raw("s0")) < shard.seq * 0.7, "most were trimmed"
-    assert 1 < len(memory.seen.sealed) < 8
     shard.fold(25)
+    now_ms = wall_clock_ms()
+    house.notary._clock_ms = lambda: now_ms  # on a busy machine the window would be over before the next look
     assert house.notary.round(whole=True) == []
+    assert len(house.notary.keepers["s0"].memory.seen.sealed) < 12, "what is old is forgotten"
     middle = shard.records()[-20][0]
     house.keeper.xdel(keys.raw("s0"), middle)
     house.keeper.xdel(keys.entries("s0"), middle)

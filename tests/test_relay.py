@@ -219,7 +219,7 @@ def test_the_ward_is_told_every_second_however_long_the_store_is_left_alone(monk
     feed.down = True
     told = list[float]()
     board = Board(lambda sid, event, data, done: told.append(time.monotonic()) if event == "ward" else None, 99)
-    board.join("viewer")
+    board.join("viewer", lambda _: True)
     relay = Relay(feed, lambda *_: None, WebSettings(), board=board)
     relay.start()
     try:

@@ -161,7 +161,7 @@ def test_a_viewer_who_is_behind_is_given_the_whole_ward_once_it_has_caught_up() 
     line = Line()
     board = Board(line.send, window=4)
     board.publish({"p-1": row()}, 100.0)
-    board.join("s1")
+    board.join("s1", lambda _: True)
     for k in range(6):
         board.publish({"p-1": row(hr_bpm=channel(value=float(k)))}, 101.0 + k)
     assert [event for event, _ in line.heard] == ["hello", "ward", "ward", "ward"]
@@ -174,7 +174,7 @@ def test_a_viewer_who_is_behind_is_given_the_whole_ward_once_it_has_caught_up() 
 def test_who_left_the_ward_is_named_once() -> None:
     line = Line()
     board = Board(line.send, window=40)
-    board.join("s1")
+    board.join("s1", lambda _: True)
     board.publish({"p-1": row(), "p-2": row()}, 100.0)
     board.publish({"p-2": row()}, 101.0)
     board.publish({"p-2": row()}, 102.0)

@@ -60,7 +60,11 @@ def test_the_page_carries_the_policy_of_the_design_with_dashs_own_hashes(client:
     assert parts["style-src"] == "'self' 'unsafe-inline'"
     assert parts["img-src"] == "'self' data: blob:"
     assert parts["script-src"].split() == ["'self'", *app.csp_hashes()]
-    assert set(parts) == {"default-src", "script-src", "style-src", "img-src"}
+    assert parts["object-src"] == parts["base-uri"] == parts["frame-ancestors"] == "'none'"
+    assert parts["form-action"] == "'self'"
+    assert set(parts) == {
+        "default-src", "script-src", "style-src", "img-src", "object-src", "base-uri", "frame-ancestors", "form-action",
+    }  # fmt: skip
 
 
 def test_every_answer_carries_the_other_security_headers(client: Client) -> None:
@@ -68,7 +72,7 @@ def test_every_answer_carries_the_other_security_headers(client: Client) -> None
         headers = get(client, path).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["X-Frame-Options"] == "DENY"
-        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Referrer-Policy"] == "same-origin"
         assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
 
 

@@ -35,14 +35,22 @@ class Acts:
     """The way from a person to the engine."""
 
     def __init__(
-        self, feed: Feed, relay: Relay, who: str, clock: Callable[[], float] = time.monotonic,
+        self, feed: Feed, relay: Relay, who: str | Callable[[], str], clock: Callable[[], float] = time.monotonic,
+        others: Callable[[], Iterable[PatientCard]] = tuple,
     ) -> None:  # fmt: skip
+        """`others`: patients whom the person may not see; what they have is taken all the same."""
         self._feed = feed
         self._relay = relay
-        self.who = who
+        self._who = who
+        self._others = others
         self._clock = clock
         self._lock = threading.Lock()
         self._sent: dict[str, list[float]] = {}
+
+    @property
+    def who(self) -> str:
+        """Whoever acts now."""
+        return self._who if isinstance(self._who, str) else self._who()
 
     # ------------------------------------------------------------------------------------------- sockets
 
@@ -101,6 +109,8 @@ class Acts:
         checked = check(kind, body, time.gmtime().tm_year)
         unconfirmed = kind in CONSEQUENTIAL and (card is None or not confirms(card, body.get("confirm")))
         wrong = {"confirm": Wrong("patients.wrong.confirm")} if unconfirmed else {}
+        unseen = conflicts(kind, patient, checked.body, self._others())
+        wrong |= dict.fromkeys(unseen, Wrong("people.taken"))
         wrong |= conflicts(kind, patient, checked.body, self._relay.cards()) | checked.wrong
         if wrong:
             return wrong
@@ -112,6 +122,8 @@ class Acts:
         except StoreError as error:
             log.warning("%s for %s did not leave: %s", kind, patient, error)
             raise Wrong("patients.act.store") from error
+        except Wrong:
+            raise  # not allowed to this person
         except ValueError as error:
             log.warning("%s for %s can't be written down: %s", kind, patient, error)
             raise Wrong("patients.act.shape") from error

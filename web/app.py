@@ -1,46 +1,66 @@
-"""The web process: a Dash page and the sockets behind it, on a loopback address.
+"""The web process: a Dash page and the sockets behind it.
 
 :func:`create_app` builds it, :func:`serve` listens. Patients' data goes from the feed through the relay to sockets;
-commands go from the page's callbacks to the feed. This file knows neither Redis nor the engine.
+commands go from the page's callbacks to the feed. Pages and sockets get both only as the person who asks may use them
+(:mod:`web.sight`). This file knows neither Redis nor the engine.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
+import ssl
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from dash import Dash
 from flask import Flask, Response, request
 from flask_socketio import SocketIO
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from twin_engine.store.audit_reader import AuditReader
 from twin_engine.store.feed import Feed
-from web import data, ui
+from web import account, data, oidc, signin, ui
+from web.access import Access, People
 from web.acts import Acts
 from web.board import Board
 from web.guard import content_security_policy, guard
-from web.pages import downtime, patients, replay, room, shell, ward
-from web.pages.frame import back_to, frame, is_page, language, patient_of, register_missing, translate
+from web.pages import audit, downtime, patients, replay, room, shell, ward
+from web.pages.frame import OWN, back_to, frame, is_page, language, patient_of, register_missing, translate
 from web.relay import OnSent, Relay
 from web.settings import BindRefused, WebSettings
+from web.sight import Reach, Sight
+from web.sockets import SOCKET_NAMESPACE, WARD_NAMESPACE, Sockets
 from web.words import COOKIE, LANGUAGES
 
 log = logging.getLogger(__name__)
 
-SOCKET_NAMESPACE, WARD_NAMESPACE = "/twin", "/ward"
-_SERVED = ("/assets/", "/data/", "/language/", "/downtime/", "/_dash", "/_favicon.ico", "/_reload-hash", "/socket.io/")
+_SERVED = (
+    "/assets/", "/data/", "/language/", "/downtime/", "/_dash", "/_favicon.ico", "/_reload-hash", "/socket.io/",
+    "/sign-in", "/sign-out", "/session", "/oidc/", *OWN,
+)  # fmt: skip
 _YEAR_S = 365 * 86_400
 _PING_EVERY_S, _PING_PATIENCE_S = 5, 10
+_HANDSHAKE_S = 10.0
 
 
-def create_app(feed: Feed, settings: WebSettings, on_sent: OnSent | None = None) -> tuple[Dash, SocketIO]:
+def create_app(
+    feed: Feed, settings: WebSettings, on_sent: OnSent | None = None, people: People | None = None,
+    reader: AuditReader | None = None, provider: oidc.OidcSettings | None = None,
+) -> tuple[Dash, SocketIO]:  # fmt: skip
     """The page and its sockets over `feed`. The relay is ``app.server.extensions["relay"]``; `serve` starts it.
 
-    `on_sent(entry, now_ms)` is called by the relay's thread once an entry has been handed to its viewers.
+    `on_sent(entry, now_ms)` is called by the relay's thread once an entry has been handed to its viewers. `people`:
+    who may sign in; without it, and while it has no account, a demo clinician is signed in by itself.
     """
+    if settings.sign_in and people is None:
+        raise BindRefused("expected a store of accounts where sign-in is required, got none; the web did not start")
     server = Flask("web")
+    server.config["MAX_CONTENT_LENGTH"] = 1024 * 1024  # nobody has more to say
+    access = server.extensions["access"] = Access(people, settings)
+    guard(server, settings, lambda: content_security_policy(app.csp_hashes()))
+    door = signin.register(server, access, settings)
     sockets = SocketIO(
         server,
         async_mode="threading",
@@ -54,23 +74,26 @@ def create_app(feed: Feed, settings: WebSettings, on_sent: OnSent | None = None)
     board = Board(_sender(sockets, WARD_NAMESPACE), settings.window)
     relay = Relay(feed, _sender(sockets, SOCKET_NAMESPACE), settings, on_sent, board=board)
     server.extensions["relay"] = relay
-    app = _dash(server, settings)
-    acts = Acts(feed, relay, settings.person)
+    app = _dash(server, settings, partial(account.who_strip, access))
+    sight = cast(Relay, Sight(relay, access))  # what pages may know of the relay: the same questions, asked for one
+    reach = Reach(feed, relay, access)
+    acts = Acts(reach, sight, access.who, others=Sight(relay, access).taken)
     with server.app_context():
         for page in (ward, room, replay, downtime):
-            page.register(app, feed, relay, settings)
-        patients.register(app, relay, acts)
-        register_missing(relay)
-    _join_sockets(sockets, relay, acts)
-    _join_board(sockets, relay, board, acts)
-    data.register(server, feed, relay, settings)
+            page.register(app, reach, sight, settings)
+        patients.register(app, sight, acts)
+        register_missing(sight, partial(account.glass_banner, access), partial(access.saw, page="room"))
+    server.extensions["lines"] = Sockets(sockets, settings, relay, board, acts, access).register()
+    data.register(server, reach, sight, access)
+    account.register(server, access, relay, door)
+    audit.register(server, access, reader)
+    oidc.register(server, access, door, provider)
     _switch_language(server)
-    _answer_wrong_addresses(server, relay)
-    guard(server, settings, lambda: content_security_policy(app.csp_hashes()))
+    _answer_wrong_addresses(server, sight)
     return app, sockets
 
 
-def _dash(server: Flask, settings: WebSettings) -> Dash:
+def _dash(server: Flask, settings: WebSettings, strip: Callable[[], Any]) -> Dash:
     app = _Page(
         "web",
         server=server,
@@ -81,11 +104,13 @@ def _dash(server: Flask, settings: WebSettings) -> Dash:
         index_string=shell.INDEX,
         use_pages=True,
         pages_folder="",  # pages register themselves, with what they need
+        csrf_token_name=signin.CSRF_COOKIE,
+        csrf_header_name=signin.CSRF_HEADER,
         suppress_callback_exceptions=True,  # a callback's page may not be the one on screen
     )
     for resource in ui.RESOURCES:
         app.scripts.append_script(resource)
-    app.layout = frame
+    app.layout = partial(frame, strip)
     return app
 
 
@@ -102,43 +127,6 @@ def _sender(sockets: SocketIO, namespace: str) -> Callable[[str, str, Any, Calla
         sockets.server.emit(event, data, to=sid, namespace=namespace, callback=confirmed)
 
     return send
-
-
-def _join_sockets(sockets: SocketIO, relay: Relay, acts: Acts) -> None:
-    @sockets.on("connect", namespace=SOCKET_NAMESPACE)  # type: ignore[untyped-decorator]  # untyped library
-    def connect(auth: object = None) -> bool:
-        wanted = auth.get("patient", "") if isinstance(auth, dict) else ""
-        relay.start()
-        return relay.join(_sid(), str(wanted)[:64])
-
-    _hear_acts(sockets, SOCKET_NAMESPACE, relay.leave, acts)
-
-
-def _join_board(sockets: SocketIO, relay: Relay, board: Board, acts: Acts) -> None:
-    @sockets.on("connect", namespace=WARD_NAMESPACE)  # type: ignore[untyped-decorator]  # untyped library
-    def connect(_: object = None) -> bool:
-        relay.start()
-        board.join(_sid())
-        return True
-
-    _hear_acts(sockets, WARD_NAMESPACE, board.leave, acts)
-
-
-def _hear_acts(sockets: SocketIO, namespace: str, leave: Callable[[str], None], acts: Acts) -> None:
-    """What a socket may say, on either namespace, and what is left behind when it goes."""
-
-    @sockets.on("act", namespace=namespace)  # type: ignore[untyped-decorator]  # untyped library
-    def act(data: object = None, *_: object) -> dict[str, object]:
-        return acts.hear(_sid(), data, translate())
-
-    @sockets.on("disconnect", namespace=namespace)  # type: ignore[untyped-decorator]  # untyped library
-    def disconnect(*_: object) -> None:
-        leave(_sid())
-        acts.forget(_sid())
-
-
-def _sid() -> str:
-    return str(request.sid)  # type: ignore[attr-defined]  # Flask-SocketIO adds it
 
 
 def _switch_language(server: Flask) -> None:
@@ -164,7 +152,18 @@ def _answer_wrong_addresses(server: Flask, relay: Relay) -> None:
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """Names neither the server's software nor each request."""
+    """Names neither the server's software nor each request. Shakes hands in its own thread, and not for ever."""
+
+    def handle(self) -> None:
+        if isinstance(self.request, ssl.SSLSocket):
+            try:
+                self.request.settimeout(_HANDSHAKE_S)
+                self.request.do_handshake()
+                self.request.settimeout(None)
+            except OSError as error:  # no TLS, too old a one, or nothing at all
+                log.debug("no handshake with %s: %s", self.client_address, error)
+                return
+        super().handle()
 
     def version_string(self) -> str:
         return "everbeat"
@@ -186,13 +185,31 @@ def serve(app: Dash, settings: WebSettings) -> BaseWSGIServer:
             "the web did not start"
         ) from error
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an event and its bytes are two small writes
-    server = make_server(
-        settings.host,
-        settings.port,
-        app.server,
-        threaded=True,
-        request_handler=_QuietHandler,
-        fd=listening.detach(),
-    )
+    with listening:  # the server takes a descriptor of its own
+        server = make_server(
+            settings.host,
+            settings.port,
+            app.server,
+            threaded=True,
+            request_handler=_QuietHandler,
+            fd=listening.fileno(),
+        )
+    if settings.https:
+        server.ssl_context = tls = tls_of(settings)
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     app.server.extensions["relay"].start()
     return server
+
+
+def tls_of(settings: WebSettings) -> ssl.SSLContext:
+    """TLS 1.3 and nothing older, with the certificate of `settings`. Raises BindRefused where that can't be read."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_cert_chain(str(settings.certificate), str(settings.key))
+    except OSError as error:
+        raise BindRefused(
+            f"expected a certificate and its key in {settings.certificate} and {settings.key}, got '{error}'; "
+            "the web did not start"
+        ) from error
+    return context

@@ -8,12 +8,14 @@ is behind is skipped and given the whole picture when it has caught up, never a 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from web.look import looks
 from web.viewer import Send, Viewer
 from web.ward import Row, changes, need, packed
+
+Sees = Callable[[str], bool]  # whether a viewer may see a patient
 
 
 class Board:
@@ -26,6 +28,7 @@ class Board:
         self._rows: dict[str, Row] = {}
         self._now_s = 0.0
         self._viewers: dict[str, Viewer] = {}
+        self._sees: dict[str, Sees] = {}
 
     def publish(self, rows: Mapping[str, Row], now_s: float) -> None:
         """Remember `rows` and tell each viewer what of them is new. Also where nothing is: silence is a lost line."""
@@ -37,22 +40,31 @@ class Board:
                 if said := changes(old, row):
                     news[patient] = packed(said, now_s)
             self._rows, self._now_s = dict(rows), now_s
-            message = {"t": round(now_s, 2), "all": False, "rows": news, "gone": gone}
             for viewer in list(self._viewers.values()):  # a socket that is found closed leaves while it is sent to
-                viewer.offer("ward", message)
+                sees = self._sees.get(viewer.sid, _nobody)
+                seen = {patient: said for patient, said in news.items() if sees(patient)}
+                left = [patient for patient in gone if sees(patient)]
+                viewer.offer("ward", {"t": round(now_s, 2), "all": False, "rows": seen, "gone": left})
 
-    def join(self, sid: str) -> None:
-        """Give the socket `sid` the whole ward and keep it told."""
+    def join(self, sid: str, sees: Sees) -> None:
+        """Give the socket `sid` the whole ward, as far as it may be seen from there, and keep it told."""
         viewer = Viewer(sid, self._send, self._window, self._resync)
         with self._lock:
-            self._viewers[sid] = viewer
+            self._viewers[sid], self._sees[sid] = viewer, sees
             viewer.push("hello", {"looks": looks()})
-            viewer.push("ward", self._whole())
+            viewer.push("ward", self._whole(sid))
+
+    def renew(self, sid: str) -> None:
+        """What may be seen from the socket has changed: give it the whole ward again."""
+        with self._lock:
+            if sid in self._viewers:
+                self._viewers[sid].push("ward", self._whole(sid))
 
     def leave(self, sid: str) -> None:
         """Forget a socket; unknown ones are no error (a disconnect may come twice)."""
         with self._lock:
             self._viewers.pop(sid, None)
+            self._sees.pop(sid, None)
 
     @property
     def viewers(self) -> list[Viewer]:
@@ -63,8 +75,13 @@ class Board:
     def _resync(self, viewer: Viewer, _dropped: int) -> None:
         with self._lock:
             if viewer.sid in self._viewers:
-                viewer.push("ward", self._whole())
+                viewer.push("ward", self._whole(viewer.sid))
 
-    def _whole(self) -> dict[str, Any]:
-        rows = {patient: packed(row, self._now_s) for patient, row in self._rows.items()}
+    def _whole(self, sid: str) -> dict[str, Any]:
+        sees = self._sees.get(sid, _nobody)
+        rows = {patient: packed(row, self._now_s) for patient, row in self._rows.items() if sees(patient)}
         return {"t": round(self._now_s, 2), "all": True, "rows": rows, "gone": []}
+
+
+def _nobody(_: str) -> bool:
+    return False

@@ -16,12 +16,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, request, stream_with_context
 
+from security.people import Right
 from twin_engine.messages import FrameKind, encode_wires
 from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Feed
 from twin_engine.store.thin import COARSE_US, thin
+from web.access import Access
 from web.asked import MAX_WHOLE_S, Asked, Refused, asked, slice_us
 from web.channels import describe, tolerance_of
 from web.compare import Score, gaps, pooled, runs, score
@@ -29,18 +31,20 @@ from web.export import csv_lines
 from web.pages.frame import language
 from web.relay import Relay
 from web.report import report
-from web.settings import WebSettings
 
 log = logging.getLogger(__name__)
 
 
-def register(server: Flask, feed: Feed, relay: Relay, settings: WebSettings) -> None:
-    """Serve them."""
+def register(server: Flask, feed: Feed, relay: Relay, access: Access) -> None:
+    """Serve them. What leaves the house (an export, a report) needs the right to export, and is audited first."""
 
     def serve(name: str, answer: Callable[[Feed, Asked], Response], number_needed: bool = False) -> None:
         def view(patient: str) -> Response:
             try:
-                return answer(feed, asked(relay.card(patient), patient, request.args, number_needed))
+                wanted = asked(relay.card(patient), patient, request.args, number_needed)
+                if number_needed:
+                    _let_out(access, wanted, name)
+                return answer(feed, wanted)
             except Refused as refused:
                 return Response(f"{refused}\n", refused.status, mimetype="text/plain")
             except StoreError as error:
@@ -52,12 +56,20 @@ def register(server: Flask, feed: Feed, relay: Relay, settings: WebSettings) -> 
     serve("history", _history)
     serve("events", _events)
     serve("compare", _compare)
-    serve("export.csv", lambda f, a: _export(f, a, settings), number_needed=True)
-    serve("report", lambda f, a: _report(f, a, settings), number_needed=True)
+    serve("export.csv", lambda f, a: _export(f, a, access.who()), number_needed=True)
+    serve("report", lambda f, a: _report(f, a, access.who()), number_needed=True)
 
     @server.get("/data/<path:_>")
     def nothing(_: str) -> Response:  # else Dash would answer with its page
         return Response("there is no such data here\n", 404, mimetype="text/plain")
+
+
+def _let_out(access: Access, a: Asked, name: str) -> None:
+    if not access.may(Right.EXPORT, a.card.id):
+        raise Refused(403, "expected somebody who may export, got another role; nothing was given out")
+    person = access.person()
+    facts = {"what": name, "from": f"{a.t0_s:.0f}", "to": f"{a.t1_s:.0f}"}
+    access.tell("access.export", person.name if person else "nobody", a.card.id, facts)
 
 
 def _history(feed: Feed, a: Asked) -> Response:
@@ -109,19 +121,21 @@ def _parts(a: Asked) -> Iterator[Asked]:
     yield replace(a, t0_s=start_s)
 
 
-def _export(feed: Feed, a: Asked, settings: WebSettings) -> Response:
-    lines = csv_lines(feed, a, settings.person, datetime.now(UTC))
+def _export(feed: Feed, a: Asked, who: str) -> Response:
+    lines = csv_lines(feed, a, who, datetime.now(UTC))
     first = next(lines)  # a store that is down is answered as such, not with half a file
 
     def body() -> Any:
         yield first
         yield from lines
 
-    return Response(body(), mimetype="text/csv", headers={"Content-Disposition": _attachment(a, "csv")})
+    return Response(
+        stream_with_context(body()), mimetype="text/csv", headers={"Content-Disposition": _attachment(a, "csv")}
+    )
 
 
-def _report(feed: Feed, a: Asked, settings: WebSettings) -> Response:
-    page = report(feed, a, settings.person, datetime.now(UTC), language())
+def _report(feed: Feed, a: Asked, who: str) -> Response:
+    page = report(feed, a, who, datetime.now(UTC), language())
     return Response(page, mimetype="text/html", headers={"Content-Disposition": _attachment(a, "html", "inline")})
 
 

@@ -1,6 +1,6 @@
 """Security headers and the checks that every request passes first: whose host it names, and from which page it comes.
 
-What is left to others: TLS and sign-in (both come before this server may leave the loopback address).
+What is left to others: TLS (web/app.py), sign-in (web/signin.py), and who may see whom (web/access.py).
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none, a form of ours is sent with the origin "null"
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=(), xr-spatial-tracking=(self)",
 }
+HSTS = "max-age=31536000; includeSubDomains"  # ASVS 5.0 3.4.1
 _STATIC = ("/assets/", "/_dash-component-suites/")
 
 
@@ -32,6 +33,10 @@ def content_security_policy(script_hashes: Sequence[str]) -> str:
             " ".join(("script-src 'self'", *script_hashes)),
             "style-src 'self' 'unsafe-inline'",
             "img-src 'self' data: blob:",
+            "object-src 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
         )
     )
 
@@ -54,6 +59,8 @@ def guard(server: Flask, settings: WebSettings, policy: Callable[[], str]) -> No
     def dress(response: Response) -> Response:
         response.headers["Content-Security-Policy"] = policy()
         response.headers.update(HEADERS)
+        if settings.https:
+            response.headers["Strict-Transport-Security"] = HSTS
         if not request.path.startswith(_STATIC):
             response.headers["Cache-Control"] = "no-store"
         return response

@@ -25,34 +25,51 @@ class WebSettings:
     snapshot_s: float = 60.0  # how much of the past a new viewer is given
     silent_after_s: float = 3.0  # an engine that says nothing for this long is silent; it speaks every second
     window: int = 32  # messages on their way to one viewer that it has not confirmed
-    person: str = "clinician (demo)"  # who acts and who exports, until there is sign-in
+    person: str = "clinician (demo)"  # who acts and who exports while there is no account
     downtime_contact: str = ""  # whom to call when the twin is down; "" = "your hospital's number"
     patience_s: float = 5.0  # longest wait between two attempts to reach a store that is down
 
+    sign_in: bool = False  # always; else as soon as there is an account
+    names: tuple[str, ...] = ()  # host names under which people reach this server, besides `host`
+    certificate: Path | None = None  # PEM chain and key: HTTPS, TLS 1.3
+    key: Path | None = None
+
     def __post_init__(self) -> None:
-        """There is no sign-in yet, so whoever reaches the port sees the patient: loopback only."""
+        """Whoever reaches the port without signing in, or listens on the way, sees the patients: loopback only then."""
+        if (self.certificate is None) != (self.key is None):
+            raise BindRefused("expected a certificate and its key, got one of them; the web did not start")
         try:
             loopback = ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             loopback = self.host == "localhost"
-        if not loopback:
+        if not loopback and not (self.sign_in and self.https):
+            lacks = " and ".join(("sign-in",) * (not self.sign_in) + ("HTTPS",) * (not self.https))
             raise BindRefused(
-                f"expected a loopback address such as 127.0.0.1, got {self.host!r}; the web has no sign-in yet and "
-                "would show patients to the network, so it did not start"
+                f"expected a loopback address such as 127.0.0.1, got {self.host!r} without {lacks}; the web would show "
+                "patients to the network, so it did not start: require sign-in, and give a certificate and its key"
             )
+
+    @property
+    def https(self) -> bool:
+        """Whether we speak TLS."""
+        return self.certificate is not None
 
     @property
     def hosts(self) -> frozenset[str]:
         """Host headers that are ours: anything else is a page that rebinds its name to this machine."""
-        own = {f"{_bracketed(self.host)}:{self.port}"}
+        own = {f"{_bracketed(name)}{port}" for name in (self.host, *self.names) for port in self._ports}
         if self.host in ("127.0.0.1", "::1", "localhost"):
             own |= {f"localhost:{self.port}", f"127.0.0.1:{self.port}"}
         return frozenset(own)
 
     @property
+    def _ports(self) -> tuple[str, ...]:
+        return (f":{self.port}", "") if self.https and self.port == 443 else (f":{self.port}",)
+
+    @property
     def origins(self) -> list[str]:
         """Origins whose pages may open a socket or send a command: this server's own."""
-        return sorted(f"http://{host}" for host in self.hosts)
+        return sorted(f"{'https' if self.https else 'http'}://{host}" for host in self.hosts)
 
 
 def _bracketed(host: str) -> str:

@@ -31,6 +31,7 @@ eb:homes                 hash      recipient key's id, and device|sid -> shard i
 eb:shards                integer   over how many shards the patients here are spread, set once
 eb:checkpoint:PARTITION  string    offset of the last event stored
 eb:orders                stream    what is to be sent down to devices
+eb:people*, eb:signin*   several   accounts, sessions, attempts to sign in: twin_engine/store/people.py has the table
 eb:audit:in              stream    audit events on their way into the audit log, sealed under the master key
 eb:{audit}:entries       stream    the audit log's entries, sealed under its own data key, for good
 eb:{audit}:key           string    that data key, wrapped by the master key

@@ -17,6 +17,7 @@ from web.words import COOKIE, Translate, best, words
 
 PATIENT_PREFIX = "/patient/"
 WARD, PATIENTS, DOWNTIME = "/", "/patients", "/downtime"
+OWN = ("/account", "/break-glass", "/audit")  # of people, without the app
 ROOM_TEMPLATE, REPLAY_TEMPLATE = "/patient/<patient>", "/patient/<patient>/replay"
 THEME = {
     "fontFamily": '"Inter", system-ui, "Segoe UI", sans-serif',
@@ -36,13 +37,14 @@ def translate() -> Translate:
     return words(language())
 
 
-def frame() -> dmc.MantineProvider:
-    """Around every page."""
+def frame(strip: Callable[[], Any] = html.Div) -> dmc.MantineProvider:
+    """Around every page. `strip` says who is signed in."""
     return dmc.MantineProvider(
         forceColorScheme="dark",
         theme=THEME,
         children=[
             html.A(translate()("nav.skip"), href="#content", className="eb-skip"),
+            strip(),
             dcc.Location(id="url", refresh=False),
             dash.page_container,
         ],
@@ -69,7 +71,7 @@ def room_path(patient: str) -> str:
 
 def is_page(path: str) -> bool:
     """Whether the path has the form of one of our pages; whether the patient exists is another question."""
-    if path in (WARD, PATIENTS, DOWNTIME):
+    if path in (WARD, PATIENTS, DOWNTIME, *OWN):
         return True
     rest = path.removeprefix(PATIENT_PREFIX).rstrip("/") if path.startswith(PATIENT_PREFIX) else ""
     return bool(rest) and (rest.count("/") == 0 or (rest.count("/") == 1 and rest.endswith("/replay")))
@@ -101,21 +103,30 @@ def missing() -> html.Main:
     )
 
 
-def register_missing(relay: Relay) -> None:
-    """Give wrong addresses their page, also those of patients who are not there. Call it after all other pages."""
+def register_missing(
+    relay: Relay, banner: Callable[[str], Any] = lambda _: None, saw: Callable[[str], None] = lambda _: None
+) -> None:
+    """Give wrong addresses their page, also those of patients who are not there. Call it after all other pages.
+
+    `banner(patient)` stands above her pages; `saw(patient)` is told that one is opened.
+    """
     for page in dash.page_registry.values():
         if "<patient>" in (page.get("path_template") or ""):
-            page["layout"] = _of_known(page["layout"], relay)
+            page["layout"] = _of_known(page["layout"], relay, banner, saw)
     dash.register_page("not_found_404", title=TITLE, layout=lambda **_: missing())
 
 
-def _of_known(layout: Callable[..., Any], relay: Relay) -> Callable[..., Any]:
+def _of_known(
+    layout: Callable[..., Any], relay: Relay, banner: Callable[[str], Any], saw: Callable[[str], None]
+) -> Callable[..., Any]:
     """A patient's page, drawn anew for each patient so that nothing of the one before stays on it."""
 
     def checked(patient: str = "", **rest: Any) -> Any:
         if relay.ready and relay.card(unquote(patient)) is None:
             return missing()
-        page = layout(patient=patient, **rest)
+        saw(unquote(patient))
+        page, above = layout(patient=patient, **rest), banner(unquote(patient))
+        page = page if above is None else html.Div([above, page], className="eb-glassed")
         page.key = patient
         return page
 

@@ -14,6 +14,7 @@ from twin_engine.registry import shown_number
 from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Feed
 from web import ui
+from web.fields import Wrong
 from web.pages.commands import BUTTONS, button, expectation, face, payload
 from web.pages.frame import ROOM_TEMPLATE, patient_of, section, translate
 from web.pages.shell import TITLE
@@ -101,6 +102,8 @@ def _register_commands(app: Dash, feed: Feed, relay: Relay) -> None:
             return no_update, translate()("command.no_device")
         try:
             feed.command(card.device, row.method, payload(row, live or {}))
+        except Wrong as error:
+            return no_update, translate()(error.key)
         except StoreError as error:
             log.warning("command %s for %s did not leave: %s", row.method, card.device, error)
             return no_update, translate()("command.no_store")

@@ -1,0 +1,235 @@
+"""Accounts, passwords, sessions and attempts: the rules alone, then on a real Redis, then by the command line."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from everbeat.cli import app
+from security import passwords
+from security.errors import Rejected, SecurityError
+from security.keys import MasterKey
+from security.passwords import WeakPassword, hash_password, is_common, matches
+from security.people import PATIENCE, ROLES, Account
+from tests.people_kit import PASSWORD, people_of
+from twin_engine.store.audit_reader import AuditQuery, WaitingAudit
+from twin_engine.store.connection import connect
+from twin_engine.store.errors import StoreDown
+from twin_engine.store.people import AccountExists, NoSuchAccount, PeopleStore
+from twin_engine.store.server import RedisFiles
+from twin_engine.store.sessions import SessionStore
+from twin_engine.store.signin import MOST_WAIT_S, Attempts, Begun, _keys, browser_token, known_browser
+
+MASTER = MasterKey(bytes(range(32)))
+WREN = Account("dr.wren", "clinician", "Dr. Wren", grants=frozenset({"p-1"}))
+
+# ------------------------------------------------------------------------------------------------ passwords
+
+
+@pytest.mark.parametrize(
+    ("password", "reason"),
+    [("fourteen chars", "short"), ("x7#kq9z!" * 17, "long"), ("passwordpassword", "common"),
+     ("Password123456789!", "common"),
+     ("123456789012345", "common"), ("qwertyuiopqwertyuiop", "common"), ("aaaaaaaaaaaaaaaaaaaa", "common"),
+     ("everbeat-2026-everbeat", "common"), ("dr.wren-dr.wren-1", "yours"), ("!!!!1111....2222", "common")],
+)  # fmt: skip
+def test_a_password_that_is_tried_first_is_refused(password: str, reason: str) -> None:
+    """ASVS 5.0 6.2.1, 6.2.4, 6.2.9, 6.2.11."""
+    with pytest.raises(WeakPassword) as refused:
+        hash_password(password, ("dr.wren",))
+    assert refused.value.reason == reason and password not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "password", ["correct horse battery", "größe über alles hinaus", "x7#kq9z!" * 15, "all lower case words"]
+)
+def test_any_kind_of_long_password_will_do(password: str) -> None:
+    """ASVS 6.2.5, 6.2.8, 6.2.9: no composition rules, compared whole."""
+    stored = hash_password(password)
+    assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")  # RFC 9106, section 4, second recommendation
+    assert matches(stored, password)
+    assert not matches(stored, password[:-1]) and not matches(stored, password.upper())
+    assert not passwords.outdated(stored)
+
+
+def test_one_password_is_one_however_its_letters_are_composed() -> None:
+    assert matches(hash_password("grün wie die Donau"), "gru\u0308n wie die Donau")
+
+
+def test_nobody_matches_no_password() -> None:
+    assert not matches("", "nobody has this password") and not matches("no hash", "x")
+
+
+def test_the_list_of_common_passwords_is_there() -> None:
+    assert len(passwords._common()) > 10_000 and is_common("iloveyouiloveyou")
+
+
+# ------------------------------------------------------------------------------------------------ accounts
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": "Dr Wren"}, {"name": "a|b"}, {"name": ""}, {"name": "x" * 33}, {"role": "emperor"},
+              {"grants": frozenset({""})}, {"shown": "a\nb"}],
+)  # fmt: skip
+def test_an_account_that_could_be_taken_for_another_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SecurityError, match="nothing was changed"):
+        replace(WREN, **wrong)
+
+
+def test_an_account_survives_its_text_and_another_text_is_none() -> None:
+    assert Account.from_json(WREN.to_json()) == WREN
+    for text in ("", "{}", "[]", '{"name":"x","role":"emperor","grants":[]}'):
+        with pytest.raises(Rejected):
+            Account.from_json(text)
+
+
+def test_every_role_has_rights_and_an_end_and_a_disabled_account_has_none() -> None:
+    assert set(ROLES) == set(PATIENCE) and all(ROLES.values())
+    assert replace(WREN, disabled=True).rights == frozenset()
+    assert len(replace(WREN, name="x" * 32, shown="y" * 40).called) <= 64
+
+
+# ------------------------------------------------------------------------------------------------ on Redis
+
+
+@pytest.fixture
+def store(redis_server: tuple[RedisFiles, Any]) -> PeopleStore:
+    return people_of(redis_server[0], MASTER).accounts
+
+
+@pytest.mark.redis
+def test_accounts_are_kept_sealed_each_in_its_own_place(store: PeopleStore) -> None:
+    assert not store.any()
+    store.add(WREN)
+    with pytest.raises(AccountExists):
+        store.add(WREN)
+    with pytest.raises(NoSuchAccount):
+        store.change("nobody", lambda a: a)
+    assert store.any() and store.find("dr.wren") == WREN and store.find("nobody") is None
+    blob = store.client.hget("eb:people", "dr.wren")
+    assert b"Wren" not in blob and b"clinician" not in blob
+    store.client.hset("eb:people", "root", blob)  # moved to another name
+    store.client.hset("eb:people", "sec", blob[:-1] + b"\x00")  # altered
+    assert store.find("root") is None and store.find("sec") is None and store.all() == [WREN]
+
+
+@pytest.mark.redis
+def test_the_users_of_people_and_audit_reach_nothing_else(redis_server: tuple[RedisFiles, Any]) -> None:
+    import redis
+
+    files, _ = redis_server
+    people, auditor, web = (connect(files.login(user)) for user in ("people", "auditor", "web"))
+    for client, call in ((people, ("GET", "eb:key:p-1")), (people, ("XRANGE", "eb:audit:in", "-", "+")),
+                         (people, ("KEYS", "*")), (auditor, ("HGETALL", "eb:people")),
+                         (auditor, ("XADD", "eb:audit:in", "*", "b", "x")), (web, ("HGETALL", "eb:people")),
+                         (web, ("GET", "eb:people:session:x"))):  # fmt: skip
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*call)
+
+
+@pytest.mark.redis
+def test_a_session_of_one_person_can_be_made_into_no_other(store: PeopleStore) -> None:
+    sessions = SessionStore(store.client, MASTER)
+    secret, own = sessions.begin(WREN)
+    _, other = sessions.begin(replace(WREN, name="root", role="admin"))
+    assert sessions.find(secret) == own and sessions.find("") is None and sessions.find("x" * 200) is None
+    stolen = store.client.get(f"eb:people:session:{other.id}")
+    store.client.set(f"eb:people:session:{own.id}", stolen)
+    assert sessions.find(secret) is None
+
+
+@pytest.mark.redis
+def test_an_ended_session_is_not_revived_by_a_late_touch(store: PeopleStore) -> None:
+    sessions = SessionStore(store.client, MASTER, clock=lambda: 10_000_000)
+    secret, session = sessions.begin(WREN)
+    sessions.end(session)
+    SessionStore(store.client, MASTER, clock=lambda: 10_100_000).touch(session)
+    assert sessions.find(secret) is None and sessions.of("dr.wren") == []
+
+
+@pytest.mark.redis
+def test_a_hundred_guesses_at_once_gain_no_more_than_five(store: PeopleStore) -> None:
+    attempts = Attempts(store.client)
+    with ThreadPoolExecutor(16) as pool:
+        waits = list(pool.map(lambda _: attempts.wait_s("account|dr.wren", 5), range(100)))
+    assert sum(wait == 0.0 for wait in waits) <= 7  # five free ones, and one or two whose second had come
+    for _ in range(20):
+        store.client.delete(_keys("account|dr.wren")[1])  # its time has come
+        attempts.wait_s("account|dr.wren", 5)
+    assert max(attempts.wait_s("account|dr.wren", 5) for _ in range(3)) <= MOST_WAIT_S
+    attempts.forget("account|dr.wren")
+    assert attempts.wait_s("account|dr.wren", 5) == 0.0
+
+
+@pytest.mark.redis
+def test_what_was_begun_is_taken_up_once(store: PeopleStore) -> None:
+    begun = Begun(store.client, MASTER)
+    begun.put("state", {"nonce": "n"})
+    assert begun.take("other") is None
+    assert begun.take("state") == {"nonce": "n"} and begun.take("state") is None
+
+
+def test_a_known_browser_is_known_for_its_own_account_and_a_while() -> None:
+    token = browser_token(MASTER, "dr.wren", lambda: 0)
+    assert known_browser(MASTER, token, "dr.wren", lambda: 1) != ""
+    assert known_browser(MASTER, token, "root", lambda: 1) == ""
+    assert known_browser(MASTER, token, "dr.wren", lambda: 91 * 86_400_000) == ""
+    assert known_browser(MASTER, token[:-2] + "00", "dr.wren", lambda: 1) == ""
+    assert known_browser(MASTER, "not hex", "dr.wren") == known_browser(MASTER, "", "dr.wren") == ""
+
+
+# ------------------------------------------------------------------------------------------------ the command line
+
+
+@pytest.mark.redis
+def test_the_command_line_adds_grants_ends_and_disables_and_each_is_audited(
+    redis_server: tuple[RedisFiles, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, _ = redis_server
+    monkeypatch.setenv("EVERBEAT_STATE", str(files.directory.parent / f"{files.directory.name}-s"))
+    state = Path(files.directory.parent / f"{files.directory.name}-s")
+    state.mkdir(mode=0o700)
+    (state / "redis").symlink_to(files.directory)
+    runner = CliRunner()
+
+    def do(*args: str, say: str = "") -> Any:
+        return runner.invoke(app, ["user", *args], input=say)
+
+    assert do("add", "dr.wren", "--password-stdin", say="short\n").exit_code == 2
+    assert do("add", "dr.wren", "--shown", "Dr. Wren", "--password-stdin", say=PASSWORD + "\n").exit_code == 0
+    assert do("add", "dr.wren", "--password-stdin", say=PASSWORD + "\n").exit_code == 2
+    assert do("grant", "dr.wren", "--all").exit_code == 0
+    assert do("grant", "dr.wren", "p-nobody").exit_code == 2 and do("role", "dr.wren", "emperor").exit_code == 2
+    assert do("role", "dr.wren", "viewer").exit_code == 0
+    listed = do("list").output
+    assert "dr.wren" in listed and "viewer" in listed and "*" in listed
+    people = people_of(files, MasterKey.load_or_create(state / "keys" / "master.key"))
+    account = people.accounts.find("dr.wren")
+    assert account is not None and matches(account.password, PASSWORD)
+    people.sessions.begin(account, "10.0.0.7")
+    assert "10.0.0.7" in do("sessions", "dr.wren").output
+    assert do("end", "dr.wren").output.strip() == "1 ended" and not people.sessions.of("dr.wren")
+    people.sessions.begin(account)
+    assert do("disable", "dr.wren").exit_code == 0 and not people.sessions.of("dr.wren")
+    assert people.accounts.find("dr.wren").disabled  # type: ignore[union-attr]
+    assert do("revoke", "dr.wren", "--all").exit_code == 0 and do("disable", "dr.wren", "--undo").exit_code == 0
+    reader = WaitingAudit(connect(files.login("auditor")), people.accounts.master)
+    kinds = [event.kind for _, event in reader.read(AuditQuery()).events]
+    assert kinds == ["person.changed", "person.ungranted", "person.changed", "session.ended", "person.changed",
+                     "person.granted", "person.added"]  # fmt: skip
+    assert PASSWORD not in (listed + str([e for _, e in reader.read(AuditQuery()).events]))
+
+
+@pytest.mark.redis
+def test_nothing_is_changed_that_could_not_be_audited(redis_server: tuple[RedisFiles, Any]) -> None:
+    files, process = redis_server
+    people = people_of(files, MASTER)
+    process.kill()
+    process.wait()
+    with pytest.raises(StoreDown):
+        people.accounts.find("dr.wren")
