@@ -233,3 +233,20 @@ def test_nothing_is_changed_that_could_not_be_audited(redis_server: tuple[RedisF
     process.wait()
     with pytest.raises(StoreDown):
         people.accounts.find("dr.wren")
+
+
+@pytest.mark.redis
+def test_an_account_that_is_disabled_while_a_grant_is_made_stays_disabled(store: PeopleStore) -> None:
+    store.add(Account("dr.wren", "clinician"))
+    began = False
+
+    def granted(account: Account) -> Account:
+        nonlocal began
+        if not began:  # an officer comes between the reading and the writing
+            began = True
+            store.change("dr.wren", lambda found: replace(found, disabled=True))
+        return account.granted("p-1")
+
+    store.change("dr.wren", granted)
+    found = store.find("dr.wren")
+    assert found is not None and found.disabled and found.grants == {"p-1"}

@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
+import redis
+
 from security.errors import Rejected
 from security.keys import MasterKey
 from security.people import GLASS_MS, Account
@@ -100,13 +102,21 @@ class PeopleStore:
 
     def change(self, name: str, how: Callable[[Account], Account]) -> Account:
         """The account as `how` makes it, which is stored. Raises NoSuchAccount."""
-        account = self.find(name)
-        if account is None:
-            raise NoSuchAccount(f"expected the name of an account, got {name!r}; nothing was changed")
-        changed = how(account)
-        with translated():
-            self.client.hset(PEOPLE, name, self._seal(changed))
-        return changed
+        with translated(), self.client.pipeline(transaction=True) as batch:
+            while True:
+                try:
+                    batch.watch(PEOPLE)  # else a grant that is made at that moment undoes a "disable"
+                    blob = batch.hget(PEOPLE, name)
+                    account = None if blob is None else self._open(name, blob)
+                    if account is None:
+                        raise NoSuchAccount(f"expected the name of an account, got {name!r}; nothing was changed")
+                    changed = how(account)
+                    batch.multi()
+                    batch.hset(PEOPLE, name, self._seal(changed))
+                    batch.execute()
+                    return changed
+                except redis.WatchError:
+                    continue
 
     def remove(self, name: str) -> None:
         """Forget an account and what it broke. Whoever is unknown is no error."""
