@@ -67,9 +67,18 @@ class PeopleStore:
     # ------------------------------------------------------------------------------------------- accounts
 
     def any(self) -> bool:
-        """Whether there is an account at all: then nobody is let in without one."""
+        """Whether there is an account, or ever was one: then nobody is let in without one.
+
+        The key directory remembers it, so that an older or empty copy of the database opens no house.
+        """
+        home = self.master.home
+        if home is not None and home.has_people:
+            return True
         with translated():
-            return bool(self.client.hlen(PEOPLE))
+            found = bool(self.client.hlen(PEOPLE))
+        if found and home is not None:
+            home.note_people()
+        return found
 
     def find(self, name: str) -> Account | None:
         """The account; None where there is none, or one that was tampered with."""
@@ -95,6 +104,8 @@ class PeopleStore:
 
     def add(self, account: Account) -> None:
         """A new one. Raises AccountExists."""
+        if self.master.home is not None:
+            self.master.home.note_people()
         with translated():
             new = self.client.hsetnx(PEOPLE, account.name, self._seal(account))
         if not new:
