@@ -113,9 +113,9 @@ class Engine:
             except (NotOwner, Erased, _Returned) as error:  # who was erased is swept away when the shard is taken again
                 log.warning("%s", error)
             except Rejected as error:
-                if error.reason != Reason.ERASED:
+                if error.reason not in (Reason.ERASED, Reason.UNSAFE_KEY):
                     raise
-                log.warning("%s", error)  # erased a moment ago: the same
+                log.warning("%s", error)  # erased a moment ago, or her key can't be used any more: the same
             except StoreDown as error:
                 log.warning("%s; trying again in a second", error)
                 stop.wait(1.0)
