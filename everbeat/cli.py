@@ -108,14 +108,16 @@ def engine(shard: Annotated[str, typer.Option(help="The shard to own.")] = "s0")
     from security.identity import wall_clock_ms
     from twin_engine.model import Generator
     from twin_engine.pipeline import Engine
+    from twin_engine.steady import Unshaken, since_boot_s
 
     with _one_line_errors():
         settings = Settings.from_env()
         store, master = wiring.shard_store(settings, shard)
         identity, trust = wiring.engine_identity(settings), wiring.live_trust(settings)
         model = Generator.load(settings.weights, signers=signers(settings))
+        clock_ms = Unshaken(wall_clock_ms, since_boot_s)
         story = Engine(
-            store, model, trust=trust, identity=identity, master=master, clock_ms=wall_clock_ms, suites=settings.suites
+            store, model, trust=trust, identity=identity, master=master, clock_ms=clock_ms, suites=settings.suites
         )
         story.run(_stop_event())
 

@@ -28,11 +28,12 @@ _MAX_WAIT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One process to be kept running. `grace_s` is how long it may take to stop."""
+    """One process to be kept running. `grace_s` is how long it may take to stop; `env` is for it alone."""
 
     name: str
     command: Sequence[str]
     grace_s: float = 5.0
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True)
@@ -129,7 +130,7 @@ class Supervisor:
         with (self.logs / f"{job.name}.log").open("ab") as out:
             return subprocess.Popen(
                 list(job.command),
-                env=dict(self.env),
+                env={**self.env, **job.env},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

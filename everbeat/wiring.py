@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import getpass
+import logging
 import os
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ from device.uplink import UplinkSettings
 from everbeat.settings import Settings
 from security import files
 from security.audit import AuditEvent
+from security.errors import SecurityError
 from security.identity import (
     Authority,
     DeviceIdentity,
@@ -59,6 +62,8 @@ from twin_engine.store.vault import Vault
 if TYPE_CHECKING:
     from web.access import People
 
+log = logging.getLogger(__name__)
+
 HUB_POLICY = "service"
 HUB_NAME, WEB_NAME = "hub", "web"
 LISTS_EVERY_MS = 3_600_000  # between two looks at whether the list of revoked certificates must be signed anew
@@ -82,7 +87,10 @@ def live_trust(settings: Settings) -> Callable[[], Trust]:
         now_ms = wall_clock_ms()
         if not 0 <= now_ms - signed_ms < LISTS_EVERY_MS:
             signed_ms = now_ms
-            refresh_lists(ca, now_ms=now_ms)
+            try:
+                refresh_lists(ca, now_ms=now_ms)
+            except (SecurityError, OSError, sqlite3.Error) as error:  # a list that is not renewed must stop no engine
+                log.error("the list of revoked certificates can't be signed anew, and will end: %s", error)
         return watch()
 
     return trust

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     UNKNOWN_SESSION = "unknown-session"  # another session's id
     UNKNOWN_RECIPIENT = "unknown-recipient"  # sealed to a key that we do not hold (any more)
     ERASED = "erased"  # the key that could open it was destroyed
+    UNSAFE_KEY = "unsafe-key"  # the key that opens it lies where others could read or have written it
     SPENT = "spent"  # beyond a session's life
     TOO_OLD = "too-old"  # opened longer ago than any spool waits
     AHEAD = "ahead"  # opened in the future

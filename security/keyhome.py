@@ -6,6 +6,7 @@
     patients/NAME.key the patient's secret, 32 bytes; NAME is a hash of her id
     erased            the tombstones (security/tombstones.py): one signed line for each patient who was erased
     house.key         what signs tombstones and certificates (Ed25519)
+    sign-in           there once there was an account: from then on nobody is let in without one
     generation        rewritten when a patient's data key got a new version: other processes look again
     lock, rotating    held while any of it is changed, and while the master key is exchanged
 
@@ -169,6 +170,18 @@ class KeyHome:
     def house_key(self) -> Ed25519PrivateKey:
         """What signs tombstones and certificates of erasure, made on first use."""
         return signing.load_or_create(self._dir / "house.key")
+
+    # ------------------------------------------------------------------------------------------- people
+
+    @property
+    def has_people(self) -> bool:
+        """Whether this house ever had an account, whatever an old or empty copy of the database says."""
+        return (self._dir / "sign-in").exists()
+
+    def note_people(self) -> None:
+        """It has one now."""
+        if not self.has_people:
+            files.create_private(self._dir / "sign-in", b"")
 
     # ------------------------------------------------------------------------------------------- changing
 

@@ -6,6 +6,7 @@ in one file for hub and engines. What was revoked once stays so where the index 
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ from security.revocation import (
 if TYPE_CHECKING:
     from security.authority import Authority
 
+log = logging.getLogger(__name__)
+
 ROOT_KEY, ROOT_LIST, IMPORTED_LIST = "root.key", "root.crl", "imported.crl"
 _KEPT_AFTER_END = timedelta(days=100)  # in the list: longer than a certificate may be renewed late
 
@@ -42,6 +45,11 @@ def refresh_lists(ca: Authority, *, now_ms: int) -> None:
             index.add(ca.certificate, now_ms)
             write_root_list(ca.directory, root, root_key, index, ca.certificate.not_valid_after_utc, now_ms)
     issuers = [ca.certificate] if not ca.chain else [ca.certificate, ca.root]
+    try:
+        read_optional(ca.lists_path)
+    except files.KeyFileError as error:  # every list in it is signed: it is put there anew, closed to others again
+        log.error("the list of revoked certificates is made anew: %s", error)
+        ca.lists_path.unlink(missing_ok=True)
     found = judge_lists(read_optional(ca.lists_path), issuers, time_of(now_ms))
     with ca.index() as index:
         recall(ca, index, time_of(now_ms))

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from security import files
 from security.errors import Reason, Rejected, SecurityError
 from security.keyhome import NAME_BYTES, KeyHome, MasterVersions, name_of
 
@@ -100,7 +101,11 @@ class MasterKey:
             return key if head == _FIRST else _derived(key, b"", b"master")
         if self.home is None:
             raise forged()
-        secret = self.home.secret(head[1 + _VERSION_BYTES :])
+        try:
+            secret = self.home.secret(head[1 + _VERSION_BYTES :])
+        except files.KeyFileError as error:  # one patient's file: the others go on
+            raise Rejected(Reason.UNSAFE_KEY, "a patient's secret that only this house can read", str(error)[:200],
+                           "nothing of her can be read or written until that is mended") from error  # fmt: skip
         if secret is None:
             raise Rejected(Reason.ERASED, "a patient whose secret is here", "one who was erased, or never admitted",
                            "nothing of her can be read or written")  # fmt: skip

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from security import files
 from security.certificates import CLOCK_SKEW, IssuerKey
 from security.errors import SecurityError
-from security.trust import Trust
+from security.trust import Trust, key_id
 
 LIST_LIFE = timedelta(days=30)
 RENEW_LIST_BEFORE = timedelta(days=23)  # whoever has the issuer's key signs a new list each week
@@ -109,35 +109,38 @@ def _why(entry: x509.RevokedCertificate) -> Why:
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """What signed lists say together. `doubt` as in :class:`Trust`; `ends` is when the first of them ends."""
+    """What signed lists say together. `doubt`, `unsure` as in :class:`Trust`; `ends` is when the first of them ends."""
 
     revoked: frozenset[int] = frozenset()
     numbers: Mapping[bytes, int] = field(default_factory=dict)  # an issuer's key's id -> the number of its newest list
     ends: datetime | None = None
     doubt: str = ""
+    unsure: frozenset[bytes] | None = None
 
 
 def judge_lists(data: bytes, issuers: Sequence[x509.Certificate], now: datetime, before: Lists | None = None) -> Lists:
     """What the lists in `data` say. Every one of `issuers` must have one that it signed and that is in force.
 
+    An issuer without one is in doubt, and whoever rests on him; the others' holders are believed as before.
     `before` is what was good last: its entries stay while there is a doubt, and an issuer's number may not fall. A list
     in doubt does not keep the others from revoking.
     """
-    seen, found, doubts = before or Lists(), dict[bytes, x509.CertificateRevocationList](), list[str]()
+    seen, found, doubts = before or Lists(), dict[bytes, x509.CertificateRevocationList](), dict[bytes, str]()
     numbers = dict(seen.numbers)
     try:
         lists = read_lists(data)
     except SecurityError as error:
-        return replace(seen, doubt=str(error))
+        return replace(seen, doubt=str(error), unsure=None)
     for issuer in issuers:
         try:
-            found[_key_id(issuer)] = _of(issuer, lists, now, numbers)
+            found[key_id(issuer)] = _of(issuer, lists, now, numbers)
         except SecurityError as error:
-            doubts.append(str(error))
+            doubts[key_id(issuer)] = str(error)
     revoked = frozenset(entry.serial_number for one in found.values() for entry in one)
     numbers |= {key: _number(one) for key, one in found.items()}
     ends = min((_end(one) for one in found.values()), default=None)
-    return Lists(revoked | (seen.revoked if doubts else frozenset()), numbers, ends, doubts[0] if doubts else "")
+    kept = seen.revoked if doubts else frozenset[int]()
+    return Lists(revoked | kept, numbers, ends, next(iter(doubts.values()), ""), frozenset(doubts) or None)
 
 
 def _of(
@@ -155,8 +158,8 @@ def _of(
     odd = [e.oid.dotted_string for e in best.extensions if e.critical and e.oid not in _READ_CRITICAL]
     if odd:
         raise _no_list(f"a whole one of {name!r}", f"one of a kind that is not read here ({', '.join(odd)})")
-    if _number(best) < numbers.get(_key_id(issuer), 0):
-        raise _no_list(f"number {numbers[_key_id(issuer)]} or later of {name!r}", f"the older number {_number(best)}")
+    if _number(best) < numbers.get(key_id(issuer), 0):
+        raise _no_list(f"number {numbers[key_id(issuer)]} or later of {name!r}", f"the older number {_number(best)}")
     if not best.last_update_utc <= now + CLOCK_SKEW or now >= _end(best):
         raise _no_list(f"one of {name!r} in force", f"one from {best.last_update_utc:%Y-%m-%d} to {_end(best):%F %R}Z")
     return best
@@ -178,10 +181,6 @@ def _number(found: x509.CertificateRevocationList) -> int:
 
 def _end(found: x509.CertificateRevocationList) -> datetime:
     return found.next_update_utc or datetime.min.replace(tzinfo=UTC)  # one without an end never ends its holder's doubt
-
-
-def _key_id(issuer: x509.Certificate) -> bytes:
-    return x509.SubjectKeyIdentifier.from_public_key(issuer.public_key()).digest
 
 
 def _no_list(expected: str, got: str) -> SecurityError:
@@ -217,11 +216,12 @@ class TrustWatch:
             self._trust = Trust.load(certificates)
             data = files.read_trusted(lists, MAX_LISTS_BYTES)
         except SecurityError as error:
-            self._known = replace(self._known, doubt=str(error))
+            self._known = replace(self._known, doubt=str(error), unsure=None)
         else:
             issuers = (*self._trust.roots, *self._trust.intermediates)
             self._known = judge_lists(data, issuers, now, self._known)
-        return replace(self._trust, revoked=self._known.revoked, doubt=self._known.doubt)
+        known = self._known
+        return replace(self._trust, revoked=known.revoked, doubt=known.doubt, unsure=known.unsure)
 
     def _time(self) -> datetime:
         return datetime.fromtimestamp(self._clock_ms() / 1000, UTC)

@@ -63,14 +63,15 @@ class Trust:
     """Our roots, and the serial numbers of certificates that are no longer good.
 
     `intermediates` are known to us and prove nothing by themselves: they fill in where a chain comes without its own.
-    `doubt` is one sentence on why nobody can be believed anew at present (a revocation list that is expired or not
-    signed), or "".
+    `doubt` is one sentence on why not everybody can be believed anew at present (a revocation list that is expired or
+    not signed), or "". `unsure`: ids of the keys of the issuers whom it concerns; None = all of them.
     """
 
     roots: tuple[x509.Certificate, ...]
     revoked: frozenset[int] = frozenset()
     intermediates: tuple[x509.Certificate, ...] = ()
     doubt: str = ""
+    unsure: frozenset[bytes] | None = None
 
     def __post_init__(self) -> None:
         if not self.roots:
@@ -125,9 +126,11 @@ class Trust:
         _need_usage(leaf, role)
         _need_identity(leaf, role, common_name(leaf) if name is None else name)
         key = _public_key(leaf)
-        if self.doubt:
+        if self.doubt and self.unsure is None:
             raise _refused(Reason.UNSURE, "to know which certificates are revoked", self.doubt)
         chain = self._chain(leaf, rest, role, now)
+        if self.doubt and self._rests_on_unsure(leaf, [*rest, *chain[1:]]):
+            raise _refused(Reason.UNSURE, "to know which certificates are revoked", self.doubt)
         if any(c.serial_number in self.revoked for c in (leaf, *rest, *chain)):
             raise _refused(Reason.REVOKED, "a certificate in force", f"a revoked one of {common_name(leaf)!r:.80}")
         return key
@@ -147,8 +150,20 @@ class Trust:
                 Reason.UNTRUSTED, f"a certificate of our CA for the role {role.word}", str(error)[:120]
             ) from error
 
+    def _rests_on_unsure(self, leaf: x509.Certificate, rest: list[x509.Certificate]) -> bool:
+        """Whether any of its issuers, by whatever certificate, is one whose list can't be believed."""
+        issuers = [c for c in (*rest, *self.intermediates, *self.roots) if c.subject == leaf.issuer]
+        above = {c.issuer for c in issuers}
+        issuers += [c for c in (*rest, *self.roots) if c.subject in above]
+        return any(key_id(c) in (self.unsure or ()) for c in issuers)
+
     def _helpers(self, rest: list[x509.Certificate]) -> list[x509.Certificate]:
         return rest + [c for c in self.intermediates if c not in rest]
+
+
+def key_id(certificate: x509.Certificate) -> bytes:
+    """A short name of the certificate's key, whatever certificate it is in."""
+    return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
 
 
 def common_name(certificate: x509.Certificate) -> str:

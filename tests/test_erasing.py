@@ -495,3 +495,36 @@ def page(demo: Demo, patient: str) -> int:
             return int(reply.status)
     except urllib.error.HTTPError as error:
         return int(error.code)
+
+
+@pytest.mark.parametrize("how", ["open to others", "gone"])
+def test_one_patients_spoilt_key_file_stops_her_and_nobody_else_until_it_is_mended(
+    house: House, ward: Ward, tmp_path: Path, how: str
+) -> None:
+    stop = ward.engine()
+    measured(ward)
+    other = second_patient(ward)
+    ward.send(ward.frame(8, sealer=other), device=OTHER_DEVICE)
+    ward.wait_for("stored", 24)
+    stop.set()
+    ward.threads[0].join(10)
+    path = ward.state / "patients" / f"{name_of(PATIENT).hex()}.key"
+    if how == "gone":
+        shutil.move(path, tmp_path / "kept")
+    else:
+        path.chmod(0o640)  # as a restore with another umask leaves it
+    ward.engine()
+    ward.send(ward.frame(8, sealer=other), device=OTHER_DEVICE)
+    ward.wait_for("stored", 32)
+    if how == "gone":
+        shutil.move(tmp_path / "kept", path)
+    else:
+        path.chmod(0o600)
+
+    def heard() -> bool:
+        """She is measured again, without a restart: her device goes on in the session that it had."""
+        ward.send(ward.frame(8))
+        time.sleep(0.5)
+        return ward.counts()["stored"] >= 40
+
+    wait_until(heard, "her twin to come back with her key")

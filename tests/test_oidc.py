@@ -163,3 +163,10 @@ def test_settings_that_would_be_unsafe_are_refused() -> None:
         with pytest.raises(SecurityError):
             oidc_settings(env | {"EVERBEAT_OIDC_ROLES": "icu=clinician"} | wrong)
     assert oidc_settings({}) is None
+
+
+def test_who_asks_for_the_callback_without_a_sign_in_fills_no_log_that_is_kept_for_good(house: House) -> None:
+    before = len(house.told())
+    for number in range(5):
+        assert Visitor(house).get(f"/oidc/callback?state=made-up-{number}&code=x").status_code == 403
+    assert len(house.told()) == before

@@ -233,3 +233,43 @@ def test_nothing_is_changed_that_could_not_be_audited(redis_server: tuple[RedisF
     process.wait()
     with pytest.raises(StoreDown):
         people.accounts.find("dr.wren")
+
+
+@pytest.mark.redis
+def test_an_account_that_is_disabled_while_a_grant_is_made_stays_disabled(store: PeopleStore) -> None:
+    store.add(Account("dr.wren", "clinician"))
+    began = False
+
+    def granted(account: Account) -> Account:
+        nonlocal began
+        if not began:  # an officer comes between the reading and the writing
+            began = True
+            store.change("dr.wren", lambda found: replace(found, disabled=True))
+        return account.granted("p-1")
+
+    store.change("dr.wren", granted)
+    found = store.find("dr.wren")
+    assert found is not None and found.disabled and found.grants == {"p-1"}
+
+
+@pytest.mark.redis
+def test_an_older_copy_of_the_database_opens_no_house_that_had_accounts(
+    redis_server: tuple[RedisFiles, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "keys" / "master.key"
+    store = people_of(redis_server[0], MasterKey.load_or_create(path)).accounts
+    assert not store.any()
+    store.add(Account("dr.wren", "clinician"))
+    store.client.delete("eb:people")  # as a copy of before, or none, that is put back
+    assert people_of(redis_server[0], MasterKey.load_or_create(path)).accounts.any()
+
+
+@pytest.mark.redis
+def test_a_house_that_had_accounts_before_it_remembered_them_remembers_them_at_the_first_look(
+    redis_server: tuple[RedisFiles, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "keys" / "master.key"
+    store = people_of(redis_server[0], MasterKey.load_or_create(path)).accounts
+    store.add(Account("dr.wren", "clinician"))
+    (path.parent / "sign-in").unlink()
+    assert store.any() and (path.parent / "sign-in").exists()

@@ -301,3 +301,19 @@ def test_the_old_ca_gives_way_to_a_new_one_on_purpose(old: x509.Certificate, pki
     watch = TrustWatch(ca.trust_path, ca.lists_path, identity.wall_clock_ms)
     assert watch().doubt == ""
     assert renew_issuer(ca, ca.directory / "root.key", now_ms=identity.wall_clock_ms()).chain
+
+
+def test_a_list_that_others_could_write_is_signed_anew_and_stops_nobody(settings: Settings) -> None:
+    ca = wiring.authority(settings)
+    ca.lists_path.chmod(0o664)  # as a restore with another umask leaves it
+    assert wiring.live_trust(settings)().doubt == ""
+    assert ca.lists_path.stat().st_mode & 0o022 == 0
+
+
+def test_a_list_that_can_not_be_signed_anew_does_not_stop_the_engine(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust, now_ms = wiring.live_trust(settings), wiring.wall_clock_ms()
+    (settings.ca / "index.sqlite").write_bytes(b"not a database, as a full disk may leave it")
+    monkeypatch.setattr(wiring, "wall_clock_ms", lambda: now_ms + 2 * wiring.LISTS_EVERY_MS)
+    assert trust().doubt == ""

@@ -307,3 +307,22 @@ def test_the_authoritys_own_changes_are_told_too(tmp_path: Path) -> None:
     with Index(settings.ca) as index:
         told = [(event.kind, event.about, event.facts["ca"]) for _, event in index.waiting()]
     assert told == [("config.changed", "pki", "made"), ("config.changed", "pki", "intermediate renewed")]
+
+
+def test_the_list_of_one_ca_that_ends_over_a_weekend_keeps_nobody_of_another_ca_out(
+    ca: Authority, device: DeviceIdentity, clock: Clock, tmp_path: Path
+) -> None:
+    theirs = create_ca(tmp_path / "hospital", now_ms=NOW_MS)
+    foreign = issue_device(theirs, "d8", tmp_path / "theirs", now_ms=NOW_MS)
+    imported = b"".join(c.public_bytes(Encoding.PEM) for c in (theirs.root, *theirs.chain))
+    (ca.directory / "imported.pem").write_bytes(imported)
+    short = sign_list(theirs.certificate, theirs.key, 7, [], NOW, NOW + timedelta(days=3))
+    (ca.directory / "imported.crl").write_bytes(short + (theirs.directory / "root.crl").read_bytes())
+    listing.sign_lists(load_ca(ca.directory, now_ms=NOW_MS), now_ms=NOW_MS)
+    watch = TrustWatch(ca.trust_path, ca.lists_path, clock)
+    assert refusal(watch, device) == "" and refusal(watch, foreign) == ""
+    clock.ms = NOW_MS + 4 * DAY_MS
+    assert "in force" in watch().doubt
+    assert refusal(watch, device, clock.ms) == "" and refusal(watch, foreign, clock.ms) == "revocation-unknown"
+    revoke(ca, device.certificate.serial_number)  # what still speaks is still heard
+    assert refusal(watch, device, clock.ms) == "revoked"

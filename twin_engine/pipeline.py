@@ -62,8 +62,13 @@ BELIEF_MS = 500  # between two looks at who was revoked
 RENEW_MS = 1500
 TRIM_MS = 60_000
 EXPIRE_MS = 600_000
+RETURN_MS = 5_000  # between two looks at whether somebody who could not be read can be again
 ROUND_S = 1.0  # well below the lease, so that an engine with a long backlog keeps its shard and its viewers
 _MAX_KIND = 20  # characters of what somebody wanted that are told
+
+
+class _Returned(Exception):
+    """A patient who could not be read can be read again."""
 
 
 class Engine:
@@ -105,12 +110,12 @@ class Engine:
                 while not stop.is_set():
                     self._round()
                 self._store.release()
-            except (NotOwner, Erased) as error:  # who was erased is swept away when the shard is taken again
+            except (NotOwner, Erased, _Returned) as error:  # who was erased is swept away when the shard is taken again
                 log.warning("%s", error)
             except Rejected as error:
-                if error.reason != Reason.ERASED:
+                if error.reason not in (Reason.ERASED, Reason.UNSAFE_KEY):
                     raise
-                log.warning("%s", error)  # erased a moment ago: the same
+                log.warning("%s", error)  # erased a moment ago, or her key can't be used any more: the same
             except StoreDown as error:
                 log.warning("%s; trying again in a second", error)
                 stop.wait(1.0)
@@ -124,6 +129,9 @@ class Engine:
         self._book = Book(self._store)
         self._clocks: dict[str, DeviceClock] = {}
         self._twins = {p: self._stored_twin(p) for p in self._book.everybody() if self._store.is_readable(p)}
+        self._left_out = {p for p in self._store.patients() if not self._store.is_readable(p)}
+        for patient in sorted(self._left_out):
+            log.error("nothing of %s can be read: she is left out until her key is back; the others go on", patient)
         log.info("owner of shard %s from %s: %d twins", self._store.shard, self._cursor, len(self._twins))
 
     def _stored_twin(self, patient: str) -> Twin:
@@ -186,6 +194,8 @@ class Engine:
             self._store.trim(self._clock_ms(), self._cursor, self._acts)
         if self._is_due("expire", EXPIRE_MS) and (over := self._gate.expire(self._clock_ms())):
             self._count("sessions_expired", over)
+        if self._is_due("return", RETURN_MS) and any(self._store.is_readable(p) for p in self._left_out):
+            raise _Returned("expected some patients' keys to be missing, and they are back; reading everything anew")
 
     def _cut_revoked(self, stories: Stories) -> None:
         """Sessions of certificates that were revoked end now, and the patient's story says so."""

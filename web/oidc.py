@@ -204,7 +204,9 @@ class _Way:
         own = hashlib.sha256(request.cookies.get(BEGUN, "").encode()).hexdigest()
         try:
             if people is None or kept is None or not hmac.compare_digest(str(kept["browser"]), own):
-                raise ProviderRefused("expected a sign-in that this browser began, got another; nobody was let in")
+                # anybody can ask for this without end: not a word of it goes into a log that is kept for good
+                log.info("expected a sign-in that this browser began, got another; nobody was let in")
+                return self._door.refuse("provider")
             claims = self._provider.finish(request.args.get("code", "")[:4096], kept)
             account = self._known(account_of(self._provider.settings, claims))
         except SecurityError as error:

@@ -36,7 +36,8 @@ from web.settings import WebSettings
 log = logging.getLogger(__name__)
 
 SIGN_IN, SIGN_OUT, SESSION = "/sign-in", "/sign-out", "/session"
-OPEN = (SIGN_IN, "/oidc/", "/assets/", "/language/", "/downtime")  # no patient is in any of them
+OPEN = (SIGN_IN, "/oidc/start", "/oidc/callback", "/downtime", "/downtime/worker.js")  # no patient is in any of them
+_OPEN_BELOW = ("/assets/", "/language/")
 CSRF_COOKIE, CSRF_HEADER, CSRF_FIELD = "__Host-everbeat-csrf", "X-CSRFToken", "csrf"
 BEFORE, BROWSER = "__Host-everbeat-before", "__Host-everbeat-browser"
 PASSWORD_MOST = 1024  # a field longer than this is not looked at
@@ -75,7 +76,7 @@ class Door:
         unsafe = request.method not in SAFE_METHODS
         if unsafe and request.headers.get("Origin") not in self._settings.origins:
             return _plain("expected a command from this server's own page, got one that does not say so", 403)
-        if request.path.startswith(OPEN):
+        if request.path in OPEN or request.path.startswith(_OPEN_BELOW):
             return None
         person = self._access.person()
         if person is None or person.session is None or self._access.people is None:

@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
+import redis
+
 from security.errors import Rejected
 from security.keys import MasterKey
 from security.people import GLASS_MS, Account
@@ -65,9 +67,18 @@ class PeopleStore:
     # ------------------------------------------------------------------------------------------- accounts
 
     def any(self) -> bool:
-        """Whether there is an account at all: then nobody is let in without one."""
+        """Whether there is an account, or ever was one: then nobody is let in without one.
+
+        The key directory remembers it, so that an older or empty copy of the database opens no house.
+        """
+        home = self.master.home
+        if home is not None and home.has_people:
+            return True
         with translated():
-            return bool(self.client.hlen(PEOPLE))
+            found = bool(self.client.hlen(PEOPLE))
+        if found and home is not None:
+            home.note_people()
+        return found
 
     def find(self, name: str) -> Account | None:
         """The account; None where there is none, or one that was tampered with."""
@@ -93,6 +104,8 @@ class PeopleStore:
 
     def add(self, account: Account) -> None:
         """A new one. Raises AccountExists."""
+        if self.master.home is not None:
+            self.master.home.note_people()
         with translated():
             new = self.client.hsetnx(PEOPLE, account.name, self._seal(account))
         if not new:
@@ -100,13 +113,21 @@ class PeopleStore:
 
     def change(self, name: str, how: Callable[[Account], Account]) -> Account:
         """The account as `how` makes it, which is stored. Raises NoSuchAccount."""
-        account = self.find(name)
-        if account is None:
-            raise NoSuchAccount(f"expected the name of an account, got {name!r}; nothing was changed")
-        changed = how(account)
-        with translated():
-            self.client.hset(PEOPLE, name, self._seal(changed))
-        return changed
+        with translated(), self.client.pipeline(transaction=True) as batch:
+            while True:
+                try:
+                    batch.watch(PEOPLE)  # else a grant that is made at that moment undoes a "disable"
+                    blob = batch.hget(PEOPLE, name)
+                    account = None if blob is None else self._open(name, blob)
+                    if account is None:
+                        raise NoSuchAccount(f"expected the name of an account, got {name!r}; nothing was changed")
+                    changed = how(account)
+                    batch.multi()
+                    batch.hset(PEOPLE, name, self._seal(changed))
+                    batch.execute()
+                    return changed
+                except redis.WatchError:
+                    continue
 
     def remove(self, name: str) -> None:
         """Forget an account and what it broke. Whoever is unknown is no error."""

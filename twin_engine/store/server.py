@@ -34,7 +34,7 @@ _RULES: dict[str, tuple[str, str]] = {
     "people": (
         "~eb:people* ~eb:signin*",
         "+get +set +mget +del +getdel +hget +hset +hsetnx +hdel +hlen +hmget +hgetall +sadd +srem +smembers +incrby "
-        "+decrby +expire +pexpire +pttl",
+        "+decrby +expire +pexpire +pttl +watch +unwatch",
     ),  # the web's third hand: who may come in
     "auditor": ("~eb:audit:*", "+xrevrange"),  # reads what was audited, for the audit page
     "notary": (f"{_LOG} ~eb:*:raw ~eb:*:dead ~eb:*:cursor ~eb:*:erased ~eb:audit:in", f"+hmget +hget {_LOG_READS}"),

@@ -150,6 +150,10 @@ class ShardStore:
             return None
         return zlib.decompress(self._vault.cipher(patient).unseal(sealed, b"state|" + patient.encode()))
 
+    def patients(self) -> set[str]:
+        """Who was ever admitted to the shard and not erased, whether anything of her can be read or not."""
+        return {patient for patient in self._patients() if not self.is_erased(patient)}
+
     def cards(self) -> dict[str, PatientCard]:
         """The cards of the shard's patients, by id; without those who were erased, or whose cards nobody can read."""
         return cards_of(self._client, self._vault, self._patients())
