@@ -29,7 +29,10 @@ _LOG_READS = "+get +lrange +llen +xrange +xrevrange +hgetall"
 _RULES: dict[str, tuple[str, str]] = {
     "ingest": ("~eb:*:raw ~eb:checkpoint:* ~eb:route ~eb:homes", "+xadd +set +get +hmget"),
     "downlink": ("~eb:*:raw ~eb:route ~eb:orders", "+xread +xadd +xdel +xlen +hmget"),
-    "web": (f"~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:erased {_LOG}", f"+xread +exists +smembers {_LOG_READS}"),
+    "web": (
+        f"~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:erased ~eb:*:assignments {_LOG}",
+        f"+xread +exists +smembers {_LOG_READS}",
+    ),
     "acts": ("~eb:*:acts ~eb:orders ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
     "people": (
         "~eb:people* ~eb:signin*",
