@@ -39,7 +39,6 @@ _RULES: dict[str, tuple[str, str]] = {
         "+get +set +mget +del +getdel +hget +hset +hsetnx +hdel +hlen +hmget +hgetall +sadd +srem +smembers +incrby "
         "+decrby +expire +pexpire +pttl",
     ),  # the web's third hand: who may come in
-    "auditor": ("~eb:audit:*", "+xrevrange"),  # reads what was audited, for the audit page
     "notary": (f"{_LOG} ~eb:*:raw ~eb:*:dead ~eb:*:cursor ~eb:*:erased ~eb:audit:in", f"+hmget +hget {_LOG_READS}"),
     "scribe": (  # the notary's other hand
         "~eb:{audit}:* ~eb:audit:in ~eb:*:note ~eb:*:notes ~eb:log:state",

@@ -17,6 +17,8 @@ import WaveControls from './WaveControls.js';
 import WaveRows, {writeRows} from './WaveRows.js';
 import {mark, put, useStore, useTick} from './hooks.js';
 
+const LEAST_PROOF_S = 60;
+
 /** Traces of all channels of a patient, swept like a bedside monitor. */
 function WaveMonitor({id}) {
   const s = useStore('channels', 'card');
@@ -60,10 +62,10 @@ function WaveMonitor({id}) {
   );
 }
 
-/** [from, to] of a channel's trace as it stands on screen, Unix s. */
+/** [from, to] of a channel's trace as it stands on screen, Unix s; at least a minute: the last seconds are not signed yet. */
 function onScreen(s, channel, monitor) {
   const to = monitor?.frozen?.t ?? s.view.t;
-  return [to - s.sweepOf(channel), to];
+  return [to - Math.max(s.sweepOf(channel), LEAST_PROOF_S), to];
 }
 
 /** Where crosshair and calipers are placed. */
