@@ -24,6 +24,7 @@ from twin_engine.store.log import MAX_RECORDS, to_file
 from web.access import Access
 from web.asked import Asked, Refused, asked
 from web.data import attachment, let_out
+from web.fields import Wrong
 from web.relay import Relay
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,10 @@ def register(server: Flask, feed: Feed, relay: Relay, access: Access) -> None:
                 return answer(card)
             except Refused as refused:
                 return Response(f"{refused}\n", refused.status, mimetype="text/plain")
+            except Wrong:  # what she may do was changed a moment ago
+                return Response(
+                    "expected somebody who may see this, got another; nothing was read\n", 403, mimetype="text/plain"
+                )
             except TooMany:
                 text = f"expected at most {60 * rate[0]:.0f} a minute, got more; nothing was read\n"
                 return Response(text, 429, mimetype="text/plain")

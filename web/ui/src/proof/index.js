@@ -42,8 +42,8 @@ export function Panel({t, clockTime, download, seen, range, close, patient, numb
       <footer>
         <button type="button" className="eb-proof-take" onClick={take}>{t('shield.take', {from: clockTime(from), to: clockTime(to)})}</button>
         <p>{t('shield.check')}<br /><code>everbeat verify --proof FILE --log-key KEY</code></p>
+        <p className="eb-proof-said" role="status">{said}</p>
       </footer>
-      <p className="eb-proof-said" role="status">{said}</p>
     </div>
   );
 }
