@@ -92,7 +92,7 @@ def split(note: str) -> tuple[str, list[str]]:
     """(text, signature lines), unproven. Raises Rejected where it is no note."""
     at = note.rfind("\n\n")
     lines = note[at + 2 :].splitlines(keepends=True) if at > 0 else []
-    clean = len(note.encode(errors="replace")) <= MAX_NOTE_BYTES and not any(c < " " and c != "\n" for c in note)
+    clean = _is_short(note) and not any(c < " " and c != "\n" for c in note)
     if not clean or not 0 < len(lines) <= _MAX_LINES or not all(_is_line(line) for line in lines):
         raise Rejected(Reason.MALFORMED, "a signed note", "another text", _NO_TRUST)
     return note[: at + 1], lines
@@ -117,7 +117,7 @@ def check(note: str, keys: Iterable[VerifierKey]) -> tuple[str, list[Signature]]
 
 def is_name(name: str) -> bool:
     """Whether it may name a key: not empty, no spaces, no plus."""
-    return bool(name) and "+" not in name and not any(c.isspace() or c < " " for c in name)
+    return bool(name) and "+" not in name and name.isprintable() and not any(c.isspace() for c in name)
 
 
 def unbase64(text: str) -> bytes:
@@ -127,6 +127,14 @@ def unbase64(text: str) -> bytes:
     except (binascii.Error, ValueError):
         return b""
     return data if base64.b64encode(data).decode() == text else b""
+
+
+def _is_short(note: str) -> bool:
+    """Whether it is UTF-8 of no more than a note may be; JSON can hold half a surrogate pair, which is none."""
+    try:
+        return len(note.encode()) <= MAX_NOTE_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def _checked(text: str, key: VerifierKey, signature: bytes) -> Signature:

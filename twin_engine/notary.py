@@ -123,7 +123,13 @@ class LogKeeper:
 
     # ------------------------------------------------------------------------------------------------ look
 
+    def _is_early(self, extent: Extent) -> bool:
+        """Whether no engine has taken the log up yet: what an older version folded has neither nodes nor lines."""
+        return self._audit is None and not extent.since and self.memory.since is None
+
     def _check(self, extent: Extent, now_ms: int, whole: bool, thorough: bool = False) -> list[Finding]:
+        if self._is_early(extent):
+            return []
         findings = self._against_memory(extent)
         if whole:
             findings += check_tree(self._reader, extent, self._roots(findings), self._known)
@@ -185,7 +191,7 @@ class LogKeeper:
     def _sign(self, extent: Extent, now_ms: int) -> list[Finding]:
         """A checkpoint of what was added, where it is time; remembered before anybody sees it."""
         memory, added = self.memory, extent.size - self.memory.size
-        if added <= 0 or (added < SIGN_LEAVES and now_ms - memory.signed_ms < SIGN_S * 1000):
+        if self._is_early(extent) or added <= 0 or (added < SIGN_LEAVES and now_ms - memory.signed_ms < SIGN_S * 1000):
             return []
         grower = Grower.from_bytes(memory.frontier.to_bytes())
         while grower.size < extent.size:

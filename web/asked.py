@@ -105,7 +105,7 @@ def _view(args: Mapping[str, str]) -> View:
 
 def _points(args: Mapping[str, str]) -> int:
     text = args.get("points", "0")
-    if not text.isascii() or not text.isdigit() or not 0 <= int(text[:9]) <= MAX_POINTS:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) <= MAX_POINTS):
         raise Refused(400, f"expected points= from 0 (all) to {MAX_POINTS}, got {text[:40]!r}; nothing was read")
     return int(text)
 

@@ -11,6 +11,7 @@ from flask import Flask, Response, request
 
 from web.settings import WebSettings
 
+MAX_BODY_BYTES = 1024 * 1024  # of a request; nobody has more to say
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -42,6 +43,8 @@ def content_security_policy(script_hashes: Sequence[str]) -> str:
 
 def guard(server: Flask, settings: WebSettings, policy: Callable[[], str]) -> None:
     """Check each request and dress each answer of `server`; `policy` is asked for each, as Dash adds scripts late."""
+    if server.config["MAX_CONTENT_LENGTH"] is None:
+        server.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
 
     @server.before_request
     def check() -> Response | None:

@@ -74,8 +74,8 @@ def decode_request(payload: bytes) -> Request:
     sections, at = dict[object, object](), 0
     while at < len(payload):
         section, at = decode(payload, at)
-        if not isinstance(section, Described):
-            raise AmqpError("amqp:decode-error", "expected a message's section, got a bare value; it was refused")
+        if not isinstance(section, Described) or not isinstance(section.descriptor, int | str):
+            raise AmqpError("amqp:decode-error", "expected a message's section, got another value; it was refused")
         sections[section.descriptor] = section.value
     properties, application = sections.get(_PROPERTIES), sections.get(_APPLICATION)
     if not isinstance(properties, list) or not properties or not isinstance(application, dict):

@@ -16,7 +16,7 @@ from device.hub.amqp_messages import Request
 from device.hub.events import Partition
 
 CBS, MANAGEMENT = "$cbs", "$management"
-SAS_TOKEN_TYPE = "servicebus.windows.net:sastoken"  # noqa: S105  the name of a kind of token
+SAS_TOKEN_TYPE = "servicebus.windows.net:sastoken"  # noqa: S105  the name of a kind of token  # nosec B105
 
 _ADDRESS = re.compile(r"/?(?P<hub>[^/]+)/ConsumerGroups/(?P<group>[^/]+)/Partitions/(?P<partition>\d{1,5})", re.I)
 _SELECTOR = re.compile(
@@ -42,7 +42,10 @@ class Address:
 
 def parse_address(text: str) -> Address:
     """Raises AmqpError where the text names no partition."""
-    path = urlsplit(text).path if "://" in text else text
+    try:
+        path = urlsplit(text).path if "://" in text else text
+    except ValueError:  # such as half of an IPv6 address
+        path = ""
     match = _ADDRESS.fullmatch(path)
     if match is None:
         raise AmqpError("amqp:not-found", f"expected a partition's address, got {text[:120]!r}; nothing to read there")

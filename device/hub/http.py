@@ -48,17 +48,18 @@ async def serve_http(answer: Answerer, reader: asyncio.StreamReader, writer: asy
     """Answer requests of one connection, one after the other, until it ends or breaks the protocol."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD_BYTES)
     while True:
+        heads = list[h11.Request]()
         try:
             async with asyncio.timeout(_IDLE_S):
-                request = await _receive(connection, reader, writer)
+                request = await _receive(connection, reader, writer, heads)
         except h11.RemoteProtocolError as error:
             if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 status = error.error_status_hint if isinstance(error.error_status_hint, int) else 400
-                _send(connection, writer, HttpResponse(status, {"Message": f"ErrorCode:BadRequest;{error}"}))
+                _send(connection, writer, heads, HttpResponse(status, {"Message": f"ErrorCode:BadRequest;{error}"}))
             return
         if request is None:
             return
-        _send(connection, writer, await answer(request))
+        _send(connection, writer, heads, await answer(request))
         await writer.drain()
         if connection.our_state is h11.MUST_CLOSE:
             return
@@ -66,9 +67,12 @@ async def serve_http(answer: Answerer, reader: asyncio.StreamReader, writer: asy
 
 
 async def _receive(
-    connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heads: list[h11.Request]
 ) -> HttpRequest | None:
-    """The next whole request; None where the client has left between two. Raises h11.RemoteProtocolError."""
+    """The next whole request; None where the client has left between two. Raises h11.RemoteProtocolError.
+
+    Its head is in `heads` as soon as it has come, also where the rest is refused.
+    """
     head, body = None, bytearray()
     while True:
         event = connection.next_event()
@@ -83,6 +87,7 @@ async def _receive(
                 raise
         elif isinstance(event, h11.Request):
             head = event
+            heads.append(event)
         elif isinstance(event, h11.Data):
             body += event.data
             if len(body) > _MAX_BODY_BYTES:
@@ -105,12 +110,15 @@ def _request(head: h11.Request, body: bytes) -> HttpRequest:
     return HttpRequest(head.method.decode("ascii"), target.path, parts, query, headers, body)
 
 
-def _send(connection: h11.Connection, writer: asyncio.StreamWriter, response: HttpResponse) -> None:
+def _send(
+    connection: h11.Connection, writer: asyncio.StreamWriter, heads: list[h11.Request], response: HttpResponse
+) -> None:
     body = b"" if response.body is None else json.dumps(response.body).encode()
     headers = {"Server": "everbeat-hub", "Cache-Control": "no-store"} | response.headers
     if response.status != HTTPStatus.NO_CONTENT:
         headers |= {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(body))}
+    is_head = bool(heads) and heads[-1].method == b"HEAD"  # RFC 9110, section 9.3.2: the head of the answer alone
     reason = HTTPStatus(response.status).phrase.encode()
     head = h11.Response(status_code=response.status, reason=reason, headers=list(headers.items()))
-    parts = [connection.send(head), connection.send(h11.Data(data=body)) if body else b""]
+    parts = [connection.send(head), connection.send(h11.Data(data=body)) if body and not is_head else b""]
     writer.write(b"".join(part or b"" for part in (*parts, connection.send(h11.EndOfMessage()))))

@@ -108,14 +108,14 @@ class Registry:
 
     def device(self, device_id: str) -> Device:
         """The identity. Raises UnknownDevice."""
-        row = self._db.execute(f"SELECT {_DEVICE} FROM device WHERE id = ?", (device_id,)).fetchone()  # noqa: S608
+        row = self._db.execute(_SELECT_ONE, (device_id,)).fetchone()
         if row is None:
             raise UnknownDevice(f"expected a registered device, got {device_id!r}; nothing was done")
         return _device(row)
 
     def devices(self, limit: int = 1000) -> list[Device]:
         """At most `limit` identities, by id."""
-        rows = self._db.execute(f"SELECT {_DEVICE} FROM device ORDER BY id LIMIT ?", (limit,))  # noqa: S608
+        rows = self._db.execute(_SELECT_SOME, (limit,))
         return [_device(row) for row in rows]
 
     def remove(self, device_id: str) -> None:
@@ -207,7 +207,8 @@ class Registry:
         return int(self._clock() * 1000)
 
 
-_DEVICE = "id, generation, enabled, revision, primary_thumbprint, secondary_thumbprint"
+_SELECT = "SELECT id, generation, enabled, revision, primary_thumbprint, secondary_thumbprint FROM device"
+_SELECT_ONE, _SELECT_SOME = _SELECT + " WHERE id = ?", _SELECT + " ORDER BY id LIMIT ?"
 
 
 def _device(row: tuple[str, str, int, int, str | None, str | None]) -> Device:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import pickle
+import pickle  # for its UnpicklingError alone; torch.load reads with weights_only  # nosec B403
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

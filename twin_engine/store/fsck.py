@@ -62,7 +62,7 @@ class Seen:
     def forget(self, start: str) -> None:
         """What is not younger than `start`: Redis keeps it no longer."""
         self.fresh = {i: d for i, d in self.fresh.items() if order(i) > order(start)}
-        self.sealed = {b: d for b, d in self.sealed.items() if b * BUCKET_MS > order(start)[0]}
+        self.sealed = {b: d for b, d in self.sealed.items() if order(before_bucket(b + 1)) > order(start)}
 
     def seal(self, cursor: str) -> None:
         """One digest for each bucket that no record can come to any more."""

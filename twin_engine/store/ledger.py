@@ -21,7 +21,7 @@ from twin_engine.store.errors import StoreCorrupt
 log = logging.getLogger(__name__)
 
 VERDICTS = frozenset({"open", "duplicate", "answer", "dead", "throttled"})
-SINCE = "ledger_from"  # field of the cursor: records up to this id were folded before there were lines
+SINCE = "ledger_from"  # field of the cursor, written once: records up to this id were folded before there were lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,13 @@ class Ledger:
         if self._tree is not None:
             return
         hashes = StoredHashes(self._client, self._name)
-        self._note_first_line()
         size = hashes.length(0)
         try:
             self._make_nodes(hashes, size)
             self._tree = Tree(hashes).frontier(size)
         except MissingHash as error:
             raise StoreCorrupt(f"log {self._name}: {error}; nothing is appended to it") from error
+        self._note_first_line()  # from now on the notary looks at it
 
     def forget(self) -> None:
         """What is in the store may be another than thought: read it again before the next append."""
@@ -124,14 +124,15 @@ class Ledger:
         self.forget()
 
     def _note_first_line(self) -> None:
-        """Where there are records folded and no lines, an older version folded them: say up to where."""
+        """Say once from which record on there are lines: after those that an older version folded without."""
         if self._name == keys.AUDIT_LOG:
             return
         cursor = keys.cursor(self._name)
         with translated():
             folded, since = self._client.hmget(cursor, "id", SINCE)
-            if since is None and folded is not None and not self._client.exists(keys.entries(self._name)):
-                self._client.hset(cursor, SINCE, folded)
+            if since is None:
+                lines = self._client.exists(keys.entries(self._name))
+                self._client.hset(cursor, SINCE, b"0-0" if folded is None or lines else folded)
 
     def _make_nodes(self, hashes: StoredHashes, size: int) -> None:
         level, below = TILE_LEVELS, size

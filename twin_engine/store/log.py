@@ -36,7 +36,7 @@ class Extent:
 
     size: int
     cursor: str  # the last raw record folded
-    since: str  # records up to here have no lines: an older version folded them
+    since: str  # records up to here have no lines: an older version folded them; empty: no engine has said so yet
     nodes: dict[int, int]  # level -> how many
 
 
@@ -76,7 +76,7 @@ class LogReader(StoredHashes):
             size, at, *counts = batch.execute()
         cursor, since = at if isinstance(at, list) else (None, None)
         nodes = dict(zip(LEVELS, (int(n) for n in counts), strict=True))
-        return Extent(int(size), (cursor or b"0-0").decode(), (since or b"0-0").decode(), nodes)
+        return Extent(int(size), (cursor or b"0-0").decode(), (since or b"").decode(), nodes)
 
     def lines(self, after: str, upto: str = "+") -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
         """Entries of the stream of lines with ids above `after` up to `upto`, in order."""
