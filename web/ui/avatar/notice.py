@@ -38,6 +38,8 @@ ROWS = (
     Row("replay.css", "Everbeat", "Apache-2.0", hashed=False),
     Row("favicon.svg", "Everbeat", "Apache-2.0", hashed=False),
     Row("patients.css", "Everbeat", "Apache-2.0", hashed=False),
+    Row("people.css", "Everbeat", "Apache-2.0", hashed=False),
+    Row("session.js", "Everbeat", "Apache-2.0", hashed=False),
     Row("ward.css", "Everbeat", "Apache-2.0", hashed=False),
     Row("fonts/inter-latin-wght-normal.woff2", _INTER, "OFL-1.1, see fonts/LICENSE-Inter.txt"),
     Row("fonts/LICENSE-Inter.txt", _INTER, "the licence's own text"),
