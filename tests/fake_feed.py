@@ -16,6 +16,7 @@ import numpy as np
 
 from device.signals import channel as channel_row
 from tests.fake_clinic import Clinic
+from tests.fake_log import FakeLog
 from twin_engine.messages import REVISED, FrameKind, Provenance, Samples, encode_wire
 from twin_engine.store.archive import Archive
 from twin_engine.store.errors import StoreDown
@@ -51,6 +52,7 @@ class FakeFeed:
 
     def __init__(self, *, card: PatientCard = CARD, decay_s: float = 30.0, past_s: float = 30.0) -> None:
         self.clinic = Clinic({card.id: card})
+        self.logs = FakeLog(self.clinic.cards)
         self._own = card.id
         self.decay_s = decay_s
         self.commands: list[tuple[str, str, dict[str, Any]]] = []

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tests.fake_feed import CARD, _truth
+from tests.fake_log import FakeLog
 from twin_engine.messages import REVISED, FrameKind, Provenance, Samples, encode_wire
 from twin_engine.registry import PatientCard
 from twin_engine.store.archive import Archive
@@ -53,6 +54,7 @@ class PastFeed:
         self.card = card
         self.end_s = float(int(time.time())) - 5
         self.start_s = self.end_s - seconds
+        self.logs = FakeLog({card.id: card})
         self.acts: list[Any] = []
         self._script = script
         self._entries = [self._entry(k, events) for k in range(int(seconds / STEP_S))]

@@ -17,9 +17,10 @@ from security.people import Account
 from tests.fake_ward import FakeWard
 from tests.web_kit import wait_until
 from twin_engine.store.audit import AuditWriter
-from twin_engine.store.audit_reader import AuditQuery, WaitingAudit
+from twin_engine.store.audit_reader import AuditPage, AuditQuery, SequencedAudit
+from twin_engine.store.auditlog import AuditKeeper
 from twin_engine.store.connection import connect
-from twin_engine.store.people import PeopleStore
+from twin_engine.store.people import PeopleStore, clock_ms
 from twin_engine.store.server import RedisFiles
 from twin_engine.store.sessions import SessionStore
 from twin_engine.store.signin import Attempts, Begun
@@ -41,6 +42,19 @@ def people_of(files: RedisFiles, master: MasterKey) -> People:
                   AuditWriter(connect(files.login("acts")), master))  # fmt: skip
 
 
+class Sequenced:
+    """The audit log as everbeat/wiring.py reads it; before each reading, what waits is given its place in it."""
+
+    def __init__(self, files: RedisFiles, master: MasterKey) -> None:
+        self._keeper = AuditKeeper(connect(files.login("notary")), connect(files.login("scribe")), master)
+        self._reader = SequencedAudit(connect(files.login("web")), master)
+
+    def read(self, query: AuditQuery) -> AuditPage:
+        while self._keeper.take(clock_ms()):
+            pass
+        return self._reader.read(query)
+
+
 @dataclass
 class House:
     """Served, with accounts dr.wren (p-0001, p-0002), dr.heron (p-0003), vera (a viewer), sec and root."""
@@ -54,7 +68,7 @@ class House:
     def __post_init__(self) -> None:
         self.master = MasterKey(bytes(range(32)))
         self.people = people_of(self.files, self.master)
-        self.reader = WaitingAudit(connect(self.files.login("auditor")), self.master)
+        self.reader = Sequenced(self.files, self.master)
         if self.with_people:
             self.add("dr.wren", "clinician", "p-0001", "p-0002")
             self.add("dr.heron", "clinician", "p-0003")

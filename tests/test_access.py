@@ -94,7 +94,9 @@ def test_another_ones_patient_is_answered_like_one_who_is_not_there(house: House
     assert [e.facts["right"] for e in house.told("access.refused", "dr.wren") if e.about == FOREIGN] == ["view"]
 
 
-@pytest.mark.parametrize("name", ["history", "events", "compare", "export.csv", "report"])
+@pytest.mark.parametrize(
+    "name", ["history", "events", "compare", "export.csv", "report", "proof", "proof/state", "records"]
+)
 def test_another_ones_stored_past_is_answered_like_one_that_is_not_there(
     house: House, wren: Visitor, name: str
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("suite", ["room_logic.mjs", "traces_logic.mjs", "replay_logic.mjs"])
+@pytest.mark.parametrize("suite", ["room_logic.mjs", "traces_logic.mjs", "replay_logic.mjs", "shield_logic.mjs"])
 def test_the_pure_parts_of_the_room_do_what_they_say(suite: str) -> None:
     node = shutil.which("node")
     if node is None:

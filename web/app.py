@@ -21,7 +21,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from twin_engine.store.audit_reader import AuditReader
 from twin_engine.store.feed import Feed
-from web import account, data, oidc, signin, ui
+from web import account, data, oidc, proofs, signin, ui
 from web.access import Access, People
 from web.acts import Acts
 from web.board import Board
@@ -85,6 +85,7 @@ def create_app(
         register_missing(sight, partial(account.glass_banner, access), partial(access.saw, page="room"))
     server.extensions["lines"] = Sockets(sockets, settings, relay, board, acts, access).register()
     data.register(server, reach, sight, access)
+    proofs.register(server, reach, sight, access)
     account.register(server, access, relay, door)
     audit.register(server, access, reader)
     oidc.register(server, access, door, provider)

@@ -43,7 +43,7 @@ def register(server: Flask, feed: Feed, relay: Relay, access: Access) -> None:
             try:
                 wanted = asked(relay.card(patient), patient, request.args, number_needed)
                 if number_needed:
-                    _let_out(access, wanted, name)
+                    let_out(access, wanted, name)
                 return answer(feed, wanted)
             except Refused as refused:
                 return Response(f"{refused}\n", refused.status, mimetype="text/plain")
@@ -64,7 +64,8 @@ def register(server: Flask, feed: Feed, relay: Relay, access: Access) -> None:
         return Response("there is no such data here\n", 404, mimetype="text/plain")
 
 
-def _let_out(access: Access, a: Asked, name: str) -> None:
+def let_out(access: Access, a: Asked, name: str) -> None:
+    """Audit that this leaves the house. Raises Refused where she may not take it away, StoreError."""
     if not access.may(Right.EXPORT, a.card.id):
         raise Refused(403, "expected somebody who may export, got another role; nothing was given out")
     person = access.person()
@@ -130,20 +131,20 @@ def _export(feed: Feed, a: Asked, who: str) -> Response:
         yield from lines
 
     return Response(
-        stream_with_context(body()), mimetype="text/csv", headers={"Content-Disposition": _attachment(a, "csv")}
+        stream_with_context(body()), mimetype="text/csv", headers={"Content-Disposition": attachment(a, "csv")}
     )
 
 
 def _report(feed: Feed, a: Asked, who: str) -> Response:
     page = report(feed, a, who, datetime.now(UTC), language())
-    return Response(page, mimetype="text/html", headers={"Content-Disposition": _attachment(a, "html", "inline")})
+    return Response(page, mimetype="text/html", headers={"Content-Disposition": attachment(a, "html", "inline")})
 
 
 def _json(facts: dict[str, Any]) -> Response:
     return Response(json.dumps(facts, allow_nan=False), mimetype="application/json")
 
 
-def _attachment(a: Asked, suffix: str, how: str = "attachment") -> str:
+def attachment(a: Asked, suffix: str, how: str = "attachment") -> str:
     """A file name out of letters, digits and dashes only, whatever the pseudonym holds."""
     name = re.sub(r"[^A-Za-z0-9-]+", "-", a.card.pseudonym).strip("-")[:40] or "patient"
     start, end = (f"{datetime.fromtimestamp(t, UTC):%Y%m%dT%H%M%SZ}" for t in (a.t0_s, a.t1_s))

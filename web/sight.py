@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from security.people import Right
 from twin_engine.registry import PatientCard
-from twin_engine.store.feed import Entry, Feed, Past, View
+from twin_engine.store.feed import Entry, Feed, Held, LogRecord, Logs, Past, View
+from twin_engine.store.log import MAX_RECORDS
 from web.access import Access
 from web.fields import Wrong
 from web.relay import Relay
@@ -51,6 +53,33 @@ class Sight:
         self._relay.look_again()
 
 
+class _LogSight:
+    """The logs (:class:`twin_engine.store.feed.Logs`), asked for at every call."""
+
+    def __init__(self, logs: Logs, need: Callable[[Right, str], None]) -> None:
+        self._logs, self._need = logs, need
+
+    def state(self, patient: str) -> dict[str, Any]:
+        self._need(Right.VIEW, patient)
+        return self._logs.state(patient)
+
+    def held(self, patient: str, t0_ms: int, t1_ms: int) -> list[Held]:
+        self._need(Right.VIEW, patient)
+        return self._logs.held(patient, t0_ms, t1_ms)
+
+    def records(self, patient: str, device: str, t0_ms: int, t1_ms: int, limit: int = MAX_RECORDS) -> list[LogRecord]:
+        self._need(Right.VIEW, patient)
+        return self._logs.records(patient, device, t0_ms, t1_ms, limit)
+
+    def newest(self, patient: str, device: str, t0_ms: int, t1_ms: int, limit: int) -> list[LogRecord]:
+        self._need(Right.VIEW, patient)
+        return self._logs.newest(patient, device, t0_ms, t1_ms, limit)
+
+    def bundle(self, patient: str, wanted: Sequence[LogRecord], since_ms: int | None = None) -> dict[str, Any]:
+        self._need(Right.EXPORT, patient)
+        return self._logs.bundle(patient, wanted, since_ms)
+
+
 class Reach:
     """The feed, for what a page asks of it: history, and wishes. Refusals are :class:`Wrong` with their sentence."""
 
@@ -77,6 +106,11 @@ class Reach:
         card = next((card for card in self._relay.cards() if device and card.device == device), None)
         self._need(Right.COMMAND, card.id if card else "")
         self._feed.command(device, name, payload)
+
+    @property
+    def logs(self) -> Logs:
+        """The logs, of patients whom she may see; proofs, of those whose data she may take away."""
+        return _LogSight(self._feed.logs, self._need)
 
     def _need(self, right: Right, patient: str) -> None:
         if not self._access.may(right, patient):

@@ -1,25 +1,16 @@
-"""Reading what was audited, newest first. The web sees only :class:`AuditReader`; who keeps the audit log fills it.
-
-:class:`WaitingAudit` reads the events where they wait (``eb:audit:in``) and so needs a user who may read that stream.
-"""
+"""Reading what was audited, newest first. The web sees only :class:`AuditReader`; who keeps the audit log fills it."""
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
 from typing import Protocol
 
 from security.audit import AuditEvent
-from security.errors import Rejected
 from security.keys import MasterKey
-from twin_engine.store import audit, keys
-from twin_engine.store.audit import open_event
-from twin_engine.store.connection import Client, translated
+from twin_engine.store import audit
+from twin_engine.store.connection import Client
 
-log = logging.getLogger(__name__)
-
-_PAGE, _LOOK_AT = 200, 5000  # entries a round trip; entries that one question may look at
 _CURSOR = re.compile(r"\d{1,20}-\d{1,20}")
 
 
@@ -53,39 +44,6 @@ class AuditReader(Protocol):
     def read(self, query: AuditQuery) -> AuditPage:
         """At most `query.limit` events that fit."""
         ...
-
-
-class WaitingAudit:
-    """An :class:`AuditReader` over the stream in which events wait for their place in the log."""
-
-    def __init__(self, client: Client, master: MasterKey) -> None:
-        self._client, self._master = client, master
-
-    def read(self, query: AuditQuery) -> AuditPage:
-        """Looks at no more than 5,000 entries; `before` goes on from there."""
-        end, looked = (f"({query.before}" if _CURSOR.fullmatch(query.before) else "+"), 0
-        found = list[tuple[str, AuditEvent]]()
-        while looked < _LOOK_AT:
-            with translated():
-                entries = self._client.xrevrange(keys.AUDIT_IN, max=end, count=_PAGE)
-            for entry_id, fields in entries:
-                looked, place = looked + 1, entry_id.decode()
-                event = self._open(place, fields)
-                if event is not None and query.fits(event):
-                    found.append((place, event))
-                    if len(found) >= query.limit:
-                        return AuditPage(tuple(found), place)
-                end = f"({place}"
-            if len(entries) < _PAGE:
-                return AuditPage(tuple(found), "")
-        return AuditPage(tuple(found), end.removeprefix("("))
-
-    def _open(self, place: str, fields: dict[bytes, bytes]) -> AuditEvent | None:
-        try:
-            return open_event(self._master, fields)
-        except (Rejected, KeyError) as error:
-            log.error("entry %s of the audit stream can't be read: %s", place, error)
-            return None
 
 
 class SequencedAudit:

@@ -18,6 +18,7 @@ from security.errors import Rejected
 from security.log import RecordEntry, read_record_entry
 from security.merkle import leaf_hash
 from security.tiles import MissingHash, Tree
+from twin_engine.registry import Assignments
 from twin_engine.store import keys
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import StoreCorrupt
@@ -26,6 +27,7 @@ from twin_engine.store.ledger import SINCE, StoredHashes
 LEVELS = (8, 16, 24)
 MAX_RECORDS = 5000  # in one bundle
 _CHUNK = 500
+_LOOK_AT = 20_000  # lines, for the newest records of one device
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,15 @@ class LogRecord:
     entry: RecordEntry
     leaf: bytes
     covered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A device was one patient's from `t0_ms` to `t1_ms`, both inclusive."""
+
+    device: str
+    t0_ms: int
+    t1_ms: int
 
 
 class LogReader(StoredHashes):
@@ -125,6 +136,25 @@ def records(
     return found
 
 
+def newest_records(reader: LogReader, device: str, t0_ms: int, t1_ms: int, limit: int) -> list[LogRecord]:
+    """The last `limit` records of a device that arrived from t0 to t1, newest first."""
+    covered, found, looked, upto = _covered(reader), list[LogRecord](), 0, str(t1_ms)
+    while looked < _LOOK_AT:
+        with translated():
+            lines = reader.client.xrevrange(keys.entries(reader.name), max=upto, min=str(t0_ms), count=_CHUNK)
+        for entry_id, fields in lines:
+            upto = f"({entry_id.decode()}"
+            record = _record(fields, covered)
+            if record is not None and record.entry.device == device:
+                found.append(record)
+                if len(found) >= limit:
+                    return found
+        looked += len(lines)
+        if len(lines) < _CHUNK:
+            break
+    return found
+
+
 def record_at(client: Client, shard: str, record_id: str) -> LogRecord | None:
     """The record with an id in the raw stream, or None where it has no entry in the log (or no longer)."""
     reader = LogReader(client, shard)
@@ -185,7 +215,7 @@ def proof_bundle(
 
 
 class LogFeed:
-    """The logs for the web, by patient. The caller checks who asks, and that the device was this patient's then."""
+    """The logs for the web, by patient. The caller checks who asks, and asks for a device only while it was hers."""
 
     def __init__(self, client: Client, shards: int) -> None:
         self._client, self._shards = client, shards
@@ -200,6 +230,22 @@ class LogFeed:
     def records(self, patient: str, device: str, t0_ms: int, t1_ms: int, limit: int = MAX_RECORDS) -> list[LogRecord]:
         """The log's records of a device of hers that arrived from t0 to t1."""
         return records(self._client, keys.shard_of(patient, self._shards), device, t0_ms, t1_ms, limit)
+
+    def held(self, patient: str, t0_ms: int, t1_ms: int) -> list[Held]:
+        """Which devices were hers from t0 to t1, each from when to when within it."""
+        with translated():
+            stored = self._client.hgetall(keys.assignments(keys.shard_of(patient, self._shards)))
+        return [
+            Held(device.decode(), max(t0_ms, a.from_ms), min(t1_ms, t1_ms if a.to_ms is None else a.to_ms - 1))
+            for device, text in stored.items()
+            for a in Assignments.from_json(text.decode()).history
+            if a.patient == patient and a.from_ms <= t1_ms and (a.to_ms is None or a.to_ms > max(t0_ms, a.from_ms))
+        ]
+
+    def newest(self, patient: str, device: str, t0_ms: int, t1_ms: int, limit: int) -> list[LogRecord]:
+        """The last `limit` that :meth:`records` would give, newest first; looks at no more than 20,000 lines."""
+        reader = LogReader(self._client, keys.shard_of(patient, self._shards))
+        return newest_records(reader, device, t0_ms, t1_ms, limit)
 
     def bundle(self, patient: str, wanted: Sequence[LogRecord], since_ms: int | None = None) -> dict[str, Any]:
         """:func:`proof_bundle` for records that :meth:`records` gave."""

@@ -29,14 +29,16 @@ _LOG_READS = "+get +lrange +llen +xrange +xrevrange +hgetall"
 _RULES: dict[str, tuple[str, str]] = {
     "ingest": ("~eb:*:raw ~eb:checkpoint:* ~eb:route ~eb:homes", "+xadd +set +get +hmget"),
     "downlink": ("~eb:*:raw ~eb:route ~eb:orders", "+xread +xadd +xdel +xlen +hmget"),
-    "web": (f"~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:erased {_LOG}", f"+xread +exists +smembers {_LOG_READS}"),
+    "web": (
+        f"~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:erased ~eb:*:assignments {_LOG}",
+        f"+xread +exists +smembers {_LOG_READS}",
+    ),
     "acts": ("~eb:*:acts ~eb:orders ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
     "people": (
         "~eb:people* ~eb:signin*",
         "+get +set +mget +del +getdel +hget +hset +hsetnx +hdel +hlen +hmget +hgetall +sadd +srem +smembers +incrby "
         "+decrby +expire +pexpire +pttl +watch +unwatch",
     ),  # the web's third hand: who may come in
-    "auditor": ("~eb:audit:*", "+xrevrange"),  # reads what was audited, for the audit page
     "notary": (f"{_LOG} ~eb:*:raw ~eb:*:dead ~eb:*:cursor ~eb:*:erased ~eb:audit:in", f"+hmget +hget {_LOG_READS}"),
     "scribe": (  # the notary's other hand
         "~eb:{audit}:* ~eb:audit:in ~eb:*:note ~eb:*:notes ~eb:log:state",

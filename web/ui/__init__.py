@@ -14,7 +14,11 @@ from dash.development.base_component import Component
 NAMESPACE = "everbeat_ui"  # the bundle's global name in the browser
 BUNDLE = Path(__file__).with_name("everbeat_ui.min.js")
 SOURCE_HASH = Path(__file__).with_name("everbeat_ui.min.js.sources.sha256")
-LAZY = ("everbeat_body.min.js", "everbeat_timeline.min.js")  # modules that a page imports when it needs them
+LAZY = (  # modules that a page imports when it needs them
+    "everbeat_body.min.js",
+    "everbeat_timeline.min.js",
+    "everbeat_proof.min.js",
+)
 RESOURCES: tuple[dict[str, Any], ...] = (  # for app.scripts.append_script
     {"relative_package_path": f"ui/{BUNDLE.name}", "namespace": "web"},
     *({"relative_package_path": f"ui/{name}", "namespace": "web", "dynamic": True} for name in LAZY),

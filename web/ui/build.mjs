@@ -1,6 +1,6 @@
 // Bundles src/ into committed files and writes the hash of their sources beside the first, which a test compares:
-// everbeat_ui.min.js is what every page loads; everbeat_body.min.js (three.js) and everbeat_timeline.min.js (uPlot) are
-// modules that a page imports when it needs them (src/lazy.js).
+// everbeat_ui.min.js is what every page loads; everbeat_body.min.js (three.js), everbeat_timeline.min.js (uPlot) and
+// everbeat_proof.min.js are modules that a page imports when it needs them (src/lazy.js).
 // `node build.mjs` builds; `node build.mjs --hash` only prints the hash. Needs `npm ci` first.
 import {createHash} from 'node:crypto';
 import {readFileSync, readdirSync, writeFileSync} from 'node:fs';
@@ -9,7 +9,7 @@ import {fileURLToPath} from 'node:url';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const BUNDLE = join(HERE, 'everbeat_ui.min.js');
-const LAZY = {body: 'src/twin/index.js', timeline: 'src/timeline/index.js'};
+const LAZY = {body: 'src/twin/index.js', timeline: 'src/timeline/index.js', proof: 'src/proof/index.js'};
 const WORDS = join(HERE, '..', 'words');
 const SOURCES = ['src', 'shim', 'build.mjs', 'package-lock.json', '../words'];
 

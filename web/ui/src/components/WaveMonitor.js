@@ -1,6 +1,6 @@
 // The sweep monitor of a room: controls, traces, rows of words, cursors. React keeps what a person has chosen; what
 // moves is written by traces/monitor.js (canvas, at frames) and at ticks (words, cursors).
-import React, {useEffect, useReducer, useRef} from 'react';
+import React, {useCallback, useEffect, useReducer, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
 import {version} from '../../package-lock.json';
 import {channelName, t} from '../i18n.js';
@@ -12,15 +12,21 @@ import {download, snapshot} from '../traces/snapshot.js';
 import {DEFAULT_SPEED} from '../traces/speed.js';
 import {lookOf} from '../view.js';
 import {clockTime} from '../words.js';
+import {ShieldAlarm, ShieldPanel, useShield} from './Shield.js';
 import WaveControls from './WaveControls.js';
 import WaveRows, {writeRows} from './WaveRows.js';
 import {mark, put, useStore, useTick} from './hooks.js';
+
+const LEAST_PROOF_S = 60;
 
 /** Traces of all channels of a patient, swept like a bedside monitor. */
 function WaveMonitor({id}) {
   const s = useStore('channels', 'card');
   const box = useRef(null);
   const [monitor, cursors] = useMonitor(s, box);
+  const seen = useShield(s);
+  const [proven, prove] = useState(''); // the channel whose proof is open
+  const closeProof = useCallback(() => prove(''), []);
   const [, render] = useReducer((n) => n + 1, 0);
   useTick((st) => box.current && monitor.current && write(st, box.current, monitor.current, cursors.current));
   const after = (act) => { act(); render(); if (monitor.current) write(s, box.current, monitor.current, cursors.current); };
@@ -38,20 +44,28 @@ function WaveMonitor({id}) {
     <div id={id} className="eb-waves" ref={box} data-moving="false" data-frozen="false">
       <WaveControls speed={speed} frozen={Boolean(monitor.current?.frozen)} calipers={Boolean(cursors.current?.calipers)}
         onSpeed={acts.speed} onFreeze={acts.freeze} onCalipers={acts.calipers} onSnapshot={acts.snapshot} onRead={acts.read} />
+      <ShieldAlarm seen={seen} onOpen={() => prove(s.order[0] ?? '')} />
       <p className="eb-calipers" hidden />
       <div className="eb-wave-stage" tabIndex={0} role="application" aria-label={t('traces.label', {count: s.order.length})}
         aria-describedby={`${id}-keys`} {...pointerOf(cursors)} onKeyDown={(e) => onKey(e, acts, cursors)}>
         <canvas className="eb-sweep" />
         <WaveRows order={s.order} channels={s.status?.channels ?? {}} looks={s.looks} speed={speed}
-          gainOf={(channel) => monitor.current?.gains.of(channel) ?? 'auto'} onGain={acts.gain} />
+          gainOf={(channel) => monitor.current?.gains.of(channel) ?? 'auto'} onGain={acts.gain} seen={seen} onShield={prove} />
         <Layer />
         <span className="eb-now-live">{t('traces.live')}</span>
         <p className="eb-waves-stop" role="status" />
       </div>
+      {proven && <ShieldPanel store={s} channel={proven} seen={seen} range={() => onScreen(s, proven, monitor.current)} close={closeProof} />}
       <p id={`${id}-keys`} hidden>{t('traces.keys')}</p>
       <div className="eb-said" role="status" aria-live="polite" />
     </div>
   );
+}
+
+/** [from, to] of a channel's trace as it stands on screen, Unix s; at least a minute: the last seconds are not signed yet. */
+function onScreen(s, channel, monitor) {
+  const to = monitor?.frozen?.t ?? s.view.t;
+  return [to - Math.max(s.sweepOf(channel), LEAST_PROOF_S), to];
 }
 
 /** Where crosshair and calipers are placed. */

@@ -7,29 +7,31 @@ import {GAINS} from '../traces/gains.js';
 import {isSlow} from '../traces/speed.js';
 import {lookOf, shown} from '../view.js';
 import {notCurrent, qualityWord, tick} from '../words.js';
+import Shield from './Shield.js';
 import {paceText} from './WaveControls.js';
 import {mark, put} from './hooks.js';
 
 /** Rows of all channels, fast band first. */
-function WaveRows({order, channels, looks, speed, gainOf, onGain}) {
+function WaveRows({order, channels, looks, speed, gainOf, onGain, seen, onShield}) {
   const bands = [['fast', order.filter((id) => !isSlow(channels[id]))], ['slow', order.filter((id) => isSlow(channels[id]))]];
   return (
     <div className="eb-rows">
       {bands.flatMap(([band, ids]) => ids.map((id, i) => (
         <Row key={id} id={id} info={channels[id]} look={lookOf(looks, id)} band={band} gain={gainOf(id)} onGain={onGain}
-          pace={i === 0 ? paceText(band, speed) : ''} />
+          seen={seen} onShield={onShield} pace={i === 0 ? paceText(band, speed) : ''} />
       )))}
     </div>
   );
 }
 
-function Row({id, info, look, band, gain, onGain, pace}) {
+function Row({id, info, look, band, gain, onGain, seen, onShield, pace}) {
   const name = channelName(id, info.label);
   return (
     <div className="eb-row" data-row={id} data-kind={band === 'slow' ? 'slow' : info.kind} data-band={band} style={{'--data': look.color}}>
       <div className="eb-row-name"><b>{name}</b> <span>{look.unit}</span></div>
       <div className="eb-row-tools">
         {pace && <span className="eb-row-pace" title={t('traces.nominal')}>{pace}</span>}
+        <Shield name={name} seen={seen} onOpen={() => onShield(id)} />
         <select className="eb-row-gain" aria-label={t('traces.gain', {channel: name})} value={gain} data-gain={gain}
           onChange={(e) => onGain(id, e.target.value === 'auto' ? 'auto' : Number(e.target.value))}>
           {GAINS.map((one) => <option key={one} value={one}>{one === 'auto' ? t('traces.gain_auto') : `×${one}`}</option>)}
@@ -83,5 +85,9 @@ WaveRows.propTypes = {
   /** Channel id -> gain. */
   gainOf: PropTypes.func.isRequired,
   onGain: PropTypes.func.isRequired,
+  /** Whether what is stored was verified: see useShield. */
+  seen: PropTypes.object.isRequired,
+  /** Opens the proof of a channel. */
+  onShield: PropTypes.func.isRequired,
 };
 export default WaveRows;
