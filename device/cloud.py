@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from device.downlink import Hub, RestSettings
-from device.hub.registry import Registry
+from device.hub.registry import Registry, UnknownDevice
 from security.identity import DeviceIdentity
 
 
@@ -22,6 +22,15 @@ def pin_local(state_dir: Path, device_id: str, certificate: bytes, before: bytes
     pins = [hashlib.sha256(der).hexdigest() for der in (certificate, before) if der is not None]
     with closing(Registry(state_dir, time.time)) as registry:
         registry.enrol(device_id, *pins)
+
+
+def renewed_local(state_dir: Path, identity: DeviceIdentity) -> None:
+    """Pin a certificate that a known device renewed by itself. One that is unknown stays so, one disabled too."""
+    pin = hashlib.sha256(identity.chain_der[0]).hexdigest().upper()
+    with closing(Registry(state_dir, time.time)) as registry, suppress(UnknownDevice):
+        known = registry.device(identity.device_id)
+        if known.pinned and pin not in known.thumbprints:
+            registry.enrol(known.id, pin, known.thumbprints[0], enabled=known.enabled)
 
 
 def reported_properties(settings: RestSettings, device: str) -> dict[str, object]:

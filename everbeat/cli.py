@@ -81,9 +81,12 @@ def hub() -> None:
     """The local IoT Hub (MQTT, AMQP, HTTPS), where there is no Azure."""
     from device.hub.server import serve
     from everbeat import wiring
+    from everbeat.leaving import leave_in_time
 
     with _one_line_errors():
-        settings = wiring.hub_settings(Settings.from_env())
+        here = Settings.from_env()
+        settings = wiring.hub_settings(here)
+        leave_in_time(wiring.hub_identity(here))
         asyncio.run(_until_stopped(lambda stop: serve(settings, stop)))
 
 
@@ -104,6 +107,7 @@ def engine(shard: Annotated[str, typer.Option(help="The shard to own.")] = "s0")
     """The twin engine of one shard."""
     _one_thread()
     from everbeat import wiring
+    from everbeat.leaving import leave_in_time
     from everbeat.weights import signers
     from security.identity import wall_clock_ms
     from twin_engine.model import Generator
@@ -119,7 +123,9 @@ def engine(shard: Annotated[str, typer.Option(help="The shard to own.")] = "s0")
         story = Engine(
             store, model, trust=trust, identity=identity, master=master, clock_ms=clock_ms, suites=settings.suites
         )
-        story.run(_stop_event())
+        stop = _stop_event()
+        leave_in_time(identity)
+        story.run(stop)
 
 
 @app.command()
@@ -150,12 +156,14 @@ def web(
 ) -> None:
     """The page and its sockets. As soon as there is an account (`everbeat user add`), people must sign in."""
     from everbeat import wiring
+    from everbeat.leaving import leave_in_time
     from everbeat.people import oidc_settings
     from web.app import create_app, serve
     from web.settings import WebSettings
 
     with _one_line_errors():
         here, provider = Settings.from_env(), oidc_settings()
+        own = None
         if https and certificate is None:
             own = wiring.web_identity(here, [host, *(name or ())])
             certificate, key = own.chain_path, own.key_path
@@ -172,6 +180,8 @@ def web(
         )
         server = serve(page, settings)
         stop = _stop_event()
+        if own is not None:
+            leave_in_time(own)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         stop.wait()
         server.shutdown()
@@ -190,6 +200,7 @@ def device(
     """One device: sensors (replayed or simulated), frames, seals, spool, MQTT."""
     from device.uplink import run_device
     from everbeat import wiring
+    from everbeat.leaving import leave_in_time
 
     if simulate == (replay is not None):
         _fail("expected either --replay FILE or --simulate, got both or none; no device was started")
@@ -197,6 +208,7 @@ def device(
         settings = Settings.from_env()
         link = wiring.uplink_settings(settings, device_id, drain, hostname=host)
         source = wiring.sensor_source(replay, speed, loop)
+        leave_in_time(link.identity)
         asyncio.run(_until_stopped(lambda stop: run_device(link, source, stop)))
 
 

@@ -20,6 +20,7 @@ from device.commands import DEFAULT_INTERVAL_S
 from device.source import SensorSource
 from device.uplink import run_device
 from everbeat import wiring
+from everbeat.leaving import leave_in_time
 from everbeat.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def runner(settings: Settings, drain_s: float) -> Run:
         link = await asyncio.to_thread(
             wiring.uplink_settings, settings, member.device, drain_s, frame_interval_s=member.interval_s
         )
+        leave_in_time(link.identity)
         return await run_device(link, await asyncio.to_thread(_source, member), stop)
 
     return run

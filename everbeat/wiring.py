@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device.cloud import renewed_local
 from device.commands import DEFAULT_INTERVAL_S
 from device.downlink import RestSettings
 from device.hub.server import HubSettings, Policy, Right
@@ -163,6 +164,8 @@ def uplink_settings(
 ) -> UplinkSettings:
     """A device as it runs: its own identity and state, and its hub (see :func:`hub_address`)."""
     identity = device_identity(settings, device_id)
+    if settings.local_hub and hostname is None and settings.ca.exists() and settings.hub.exists():
+        renewed_local(settings.hub, identity)
     return UplinkSettings(
         address=hub_address(settings, identity, hostname),
         identity=identity,
