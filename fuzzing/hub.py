@@ -11,7 +11,6 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import logging
 import struct
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -51,8 +50,6 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 RUNS_A_HUB = 2000
 Made = tuple[Run, list[bytes]]
 Serve = Callable[["_Hub", asyncio.StreamReader, Any], Awaitable[None]]
-
-logging.getLogger("everbeat.hub").setLevel(logging.CRITICAL)
 
 
 class _Transport:

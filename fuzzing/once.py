@@ -14,6 +14,7 @@ import contextlib
 import gc
 import hashlib
 import json
+import logging
 import random
 import signal
 import sys
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
+    logging.disable(logging.ERROR)  # each refusal is a warning, and there are millions; this process is for them alone
     asked.corpus.mkdir(parents=True, exist_ok=True)
     if asked.engine == "atheris":
         search(asked.target, asked.seconds, asked.corpus, asked.seed)

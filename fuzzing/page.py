@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from typing import Any, cast
 from urllib.parse import parse_qsl
@@ -23,7 +22,6 @@ CARDS = {
     "p-2": PatientCard("p-2", "STORK-11", 1950, "Bed 5", "sim-02", "male", 181.0, 80.0),
 }
 Made = tuple[Run, list[bytes]]
-logging.getLogger("web").setLevel(logging.CRITICAL)
 
 
 class _Ward:
