@@ -109,7 +109,7 @@ def test_a_silent_engine_is_told_with_cause_time_and_steps_and_the_last_values_s
     wait_for(page, '#downtime[data-small="true"]')
     page.click(f"{BAR} .eb-ack")
     says(page, BAR, "acknowledged on this screen only")
-    assert page.get_attribute("#alarm-bar-sound", "data-sound") == "acknowledged"
+    until(page, "document.querySelector('#alarm-bar-sound').dataset.sound === 'acknowledged'", 5)
     del feed.raised[name]
     feed.thaw()
     wait_for(page, "#downtime[hidden]", 15)
