@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from everbeat.console import one_line_errors, say
+from everbeat.settings import Settings
+
 app = typer.Typer(no_args_is_help=True, help="Keys at rest: list and rotate them.")
 
 
@@ -15,8 +18,6 @@ app = typer.Typer(no_args_is_help=True, help="Keys at rest: list and rotate them
 def list_keys() -> None:
     """Versions and fingerprints of the master key, and which patients have keys. Never a key."""
     from everbeat import erasing, wiring
-    from everbeat.cli import one_line_errors, say
-    from everbeat.settings import Settings
     from security.keyhome import fingerprint
 
     with one_line_errors():
@@ -38,8 +39,6 @@ def rotate(
 ) -> None:
     """A new version of the master key, or of one patient's data key, while everybody writes on. May be repeated."""
     from everbeat import erasing, wiring
-    from everbeat.cli import one_line_errors, say
-    from everbeat.settings import Settings
 
     with one_line_errors():
         settings = Settings.from_env()
@@ -65,8 +64,6 @@ def certificate(
 ) -> None:
     """Check a certificate of erasure against this house's key."""
     from everbeat import erasing
-    from everbeat.cli import one_line_errors, say
-    from everbeat.settings import Settings
     from security import signing
 
     with one_line_errors():
@@ -87,8 +84,6 @@ def erase(
 ) -> None:
     """Erase a patient for good: her keys are destroyed, in Redis and outside it. Prints a certificate."""
     from everbeat import erasing
-    from everbeat.cli import one_line_errors, say
-    from everbeat.settings import Settings
 
     with one_line_errors():
         settings = Settings.from_env()

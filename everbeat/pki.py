@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from everbeat.console import one_line_errors
 from everbeat.settings import Settings
 
 if TYPE_CHECKING:
@@ -173,9 +174,9 @@ def import_(
 @contextmanager
 def _act() -> Iterator[Settings]:
     """One act: our errors as one line; what is to be told to the audit log is told, now or later."""
-    from everbeat import cli, officer
+    from everbeat import officer
 
-    with cli._one_line_errors():
+    with one_line_errors():
         settings = Settings.from_env()
         yield settings
         if left := officer.tell(settings):
