@@ -24,7 +24,7 @@ from device.cloud import enrol_local, reported_properties
 from device.commands import DEFAULT_INTERVAL_S
 from device.hub.settings import AMQPS_PORT, HTTPS_PORT, MQTT_PORT
 from device.recording import read_recording
-from everbeat import notarial, officer, wiring
+from everbeat import house_ca, notarial, wiring
 from everbeat.fleet import Member, write_fleet
 from everbeat.patients import DEMO_PREFIX, Source
 from everbeat.report import Probe, Report
@@ -205,7 +205,7 @@ def admit(settings: Settings, cards: Sequence[PatientCard]) -> None:
         elif here[card.id].device not in ("", card.device):  # exchanged in the last demo: that one is not there now
             store.release(here[card.id].device, card.id, wall_clock_ms())
         store.assign(card.device, card.id, wall_clock_ms())
-    officer.tell(settings)
+    house_ca.tell(settings)
 
 
 def _watch(

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from security import canonical, suite
 from security.errors import Reason, Rejected, SecurityError, SessionSpent
 from security.receipts import MAX_MESSAGES, Ranges, Receipt, check_receipt, make_receipt
-from security.trust import is_device_id
+from security.roles import is_device_id
 from security.wire import (
     HEADER_BYTES,
     MAX_ENVELOPE_BYTES,
