@@ -117,21 +117,22 @@ def proof(
 ) -> None:
     """Write a proof that records are in the log, for `everbeat verify --proof`."""
     from security.identity import wall_clock_ms
-    from twin_engine.store import log as logs
     from twin_engine.store.connection import connect
+    from twin_engine.store.log_proofs import proof_bundle, to_file
+    from twin_engine.store.log_records import record_by_index, records
 
     if (index is None) == (device is None):
         fail("expected either --index or --device, got both or none; no proof was made")
     with one_line_errors():
         client, now_ms = connect(Settings.from_env().redis_login("notary")), wall_clock_ms()
         if index is not None:
-            one = logs.record_by_index(client, shard, index)
+            one = record_by_index(client, shard, index)
             wanted = [] if one is None else [one]
         else:
-            wanted = logs.records(client, shard, device or "", now_ms - int(minutes * 60_000), now_ms)
+            wanted = records(client, shard, device or "", now_ms - int(minutes * 60_000), now_ms)
         since_ms = None if since_hours is None else now_ms - int(since_hours * 3_600_000)
-        bundle = logs.proof_bundle(client, shard, wanted, since_ms=since_ms, envelopes=envelopes)
-        out.write_text(logs.to_file(bundle))
+        bundle = proof_bundle(client, shard, wanted, since_ms=since_ms, envelopes=envelopes)
+        out.write_text(to_file(bundle))
         say.print(
             f"{len(bundle['records'])} of {len(wanted)} records proven in {out}; the others wait for a checkpoint"
         )

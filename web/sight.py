@@ -11,7 +11,7 @@ from typing import Any
 from security.people import Right
 from twin_engine.registry import PatientCard
 from twin_engine.store.feed import Entry, Feed, Held, LogRecord, Logs, Past, View
-from twin_engine.store.log import MAX_RECORDS
+from twin_engine.store.log_records import MAX_RECORDS
 from web.access import Access
 from web.fields import Wrong
 from web.relay import Relay

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from twin_engine.registry import PatientCard
 from twin_engine.store.history import Past, View
-from twin_engine.store.log import Held, LogRecord
+from twin_engine.store.log_feed import Held
+from twin_engine.store.log_records import LogRecord
 
 __all__ = ["Entry", "Feed", "Held", "LogRecord", "Logs", "Past", "PatientCard", "View"]
 

@@ -14,7 +14,7 @@ from twin_engine.store.commit import Order, order_fields, read_entry
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.feed import Entry, PatientCard
 from twin_engine.store.history import Past, View
-from twin_engine.store.log import LogFeed
+from twin_engine.store.log_feed import LogFeed
 from twin_engine.store.patients import read_cards
 from twin_engine.store.vault import Vault
 
