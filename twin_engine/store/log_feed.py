@@ -1,4 +1,4 @@
-"""The logs for the web, by patient: which devices were hers, and their records (fills ``twin_engine.store.feed.Logs``)."""
+"""The logs for the web, by patient: which devices were hers, and their records (``store/feed.py: Logs``)."""
 
 from __future__ import annotations
 
