@@ -14,16 +14,8 @@ import pytest
 from device.hub import amqp_frames as frames
 from device.hub.settings import CannotStart
 from tests.hub_kit import OTHER_KEY, HubThread, Kit, Pair, device_sha, faults, running_hub
-from tests.hub_raw import (
-    AMQP_HEADER,
-    SASL_HEADER,
-    Raw,
-    assert_serves,
-    events,
-    publish,
-    raw_consumer,
-    raw_device,
-)
+from tests.hub_raw import AMQP_HEADER, SASL_HEADER, Raw, assert_serves, raw_consumer, raw_device
+from tests.mqtt_packets import events, publish
 
 pytestmark = pytest.mark.hub
 
