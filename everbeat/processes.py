@@ -43,12 +43,13 @@ def demo(
 ) -> None:
     """Run everything on this machine and print the page's address."""
     from everbeat import demo as story
+    from everbeat.demo_plan import DemoPlan, fail_on_missing_replays, recordings
     from everbeat.patients import sources_of
 
     with one_line_errors():
-        sources = sources_of(story.recordings(replay or []), patients)
-        story.fail_on_missing_replays(sources)
-        plan = story.DemoPlan(sources, speed, duration, report, port, shards, interval)
+        sources = sources_of(recordings(replay or []), patients)
+        fail_on_missing_replays(sources)
+        plan = DemoPlan(sources, speed, duration, report, port, shards, interval)
         found = story.run(Settings.from_env(), plan, say.print)
         if found is not None:
             say.print_json(data=found.as_json())
