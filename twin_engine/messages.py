@@ -124,7 +124,15 @@ class Tick:
     t_us: int
 
 
-Message = Readings | Refused | CommandResult | Assigned | Released | Recorded | Acted | Tick
+@dataclass(frozen=True, slots=True)
+class SetBack:
+    """The engine's clock was ahead by `step_ms`, and is right now: the only way in which time goes back."""
+
+    t_ms: int
+    step_ms: int
+
+
+Message = Readings | Refused | CommandResult | Assigned | Released | Recorded | Acted | Tick | SetBack
 
 
 # -------------------------------------------------------------------------------------------- out of the fold
