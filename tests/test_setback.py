@@ -13,13 +13,12 @@ from tests.alarm_kit import GSR, HR, Bed, at, steady
 from tests.engine_kit import PATIENT, Ward
 from tests.erase_kit import House, running_house, wait_until
 from twin_engine import codec
-from twin_engine.messages import Provenance, SetBack
+from twin_engine.messages import Provenance, SetBack, set_back_ms
 from twin_engine.model import Generator
 from twin_engine.pipeline import Engine
 from twin_engine.registry import Assignments
 from twin_engine.retention import Mark, Retention
 from twin_engine.status import status as status_of
-from twin_engine.steady import set_back_ms
 from twin_engine.store import keys
 from twin_engine.store.keys import HISTORY_MS
 from twin_engine.twin import Twin

@@ -37,13 +37,13 @@ from twin_engine.messages import (
     Released,
     SetBack,
     Tick,
+    set_back_ms,
 )
 from twin_engine.pace import Pace
 from twin_engine.prove import Gate, Proven, Session, is_live
 from twin_engine.recipients import Recipients
 from twin_engine.records import ACTED, Act, ActRefused, Turn
 from twin_engine.status import event_json
-from twin_engine.steady import set_back_ms
 from twin_engine.store.acts import RawAct
 from twin_engine.store.commit import Commit, DeadLetter, Order, TwinWrite
 from twin_engine.store.errors import Erased, NotOwner, StoreDown, StoreError
@@ -130,7 +130,7 @@ class Engine:
         self._recipients = Recipients(self._master, self._identity, self._store.recipients(), self._suites)
         self._book = Book(self._store)
         self._clocks: dict[str, DeviceClock] = {}
-        self._hub_ms = 0  # the hub's clock: a message that may come is judged by that
+        self._hub = (self._clock_ms(), self._now_ms())  # its clock at a moment of the steady one
         self._oldest_ms: int | None = None
         self._twins = {p: self._stored_twin(p) for p in self._book.everybody() if self._store.is_readable(p)}
         self._left_out = {p for p in self._store.patients() if not self._store.is_readable(p)}
@@ -199,7 +199,7 @@ class Engine:
             now_ms = self._clock_ms()
             self._oldest_ms = self._store.trim(now_ms, self._cursor, self._acts, self._now_ms())
             self._store.set_aside(now_ms)
-        if self._is_due("expire", EXPIRE_MS) and (over := self._gate.expire(min(self._clock_ms(), self._hub_ms))):
+        if self._is_due("expire", EXPIRE_MS) and (over := self._gate.expire(self._hub_now_ms())):
             self._count("sessions_expired", over)
         if self._is_due("return", RETURN_MS) and any(self._store.is_readable(p) for p in self._left_out):
             raise _Returned("expected some patients' keys to be missing, and they are back; reading everything anew")
@@ -245,6 +245,11 @@ class Engine:
             return False
         self._due_ms[name] = now_ms + every_ms
         return True
+
+    def _hub_now_ms(self) -> int:
+        """The hub's clock, by which it is judged what may come; a clock of ours that is ahead ends nothing for good."""
+        hub_ms, then_ms = self._hub
+        return min(self._clock_ms(), hub_ms + self._now_ms() - then_ms)
 
     def _now_ms(self) -> int:
         return int(self._steady_s() * 1000)
@@ -362,7 +367,7 @@ class Engine:
         """Why the record has no entry in the log; empty where it has one."""
         match record:
             case RawEvent():
-                self._hub_ms = record.enqueued_ms
+                self._hub = (record.enqueued_ms, self._now_ms())
                 sealed = (record.id, record.device, record.body, record.enqueued_ms)
                 proven = self._gate.check(*sealed, lambda kid: self._recipients.private(record.device, kid))
                 if proven is not None:

@@ -2,7 +2,8 @@
 
 Time that has passed in a twin does not tick back, and what lies in the store is kept for six hours of it. So a clock
 that stands a day ahead for a second would make every twin begin anew twice. A step is therefore believed only once it
-has lasted; until then time goes on by the steady clock. One place decides that it went back: :func:`set_back_ms`.
+has lasted; until then time goes on by the steady clock. One place decides that time went back:
+:func:`twin_engine.messages.set_back_ms`.
 """
 
 from __future__ import annotations
@@ -15,16 +16,6 @@ log = logging.getLogger(__name__)
 
 STEP_MS = 5_000  # what a clock that is disciplined never does at once
 BELIEVED_AFTER_MS = 120_000
-BEHIND_MS = 10_000  # what a clock that is slewed is never behind; while it is less, a twin's time stands still
-
-
-def set_back_ms(now_ms: int, reached_ms: int) -> int:
-    """By how much the clock was ahead, where it lies clearly behind what was reached by it; else 0.
-
-    Then the twins begin anew (:mod:`twin_engine.setback`): whether at the step itself or at the next start.
-    """
-    behind_ms = reached_ms - now_ms
-    return behind_ms if behind_ms > BEHIND_MS else 0
 
 
 def since_boot_s() -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import redis
 
-from twin_engine.steady import BEHIND_MS
+from twin_engine.messages import BEHIND_MS
 from twin_engine.store import keys
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import NotOwner
