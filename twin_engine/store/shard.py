@@ -22,7 +22,7 @@ from twin_engine.recipients import stored_wrap
 from twin_engine.registry import PatientCard
 from twin_engine.retention import Mark, Retention
 from twin_engine.store import acts, keys, raw
-from twin_engine.store.aside import set_aside
+from twin_engine.store.aside import set_aside, stretches
 from twin_engine.store.commit import Commit, put
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import NotOwner
@@ -271,7 +271,7 @@ class ShardStore:
                 batch.xtrim(keys.twin(self.shard, patient), minid=f"{oldest.made_ms}-0", approximate=False)
             batch.execute()
         for patient in self._patients():
-            if self._vault.has_older(patient):
+            if self._vault.has_older(patient) and not stretches(self._client, self.shard, patient):
                 drop_retired(self._client, self._vault, self.shard, patient, oldest.made_ms + keys.HISTORY_MS)
         return oldest.made_ms
 
