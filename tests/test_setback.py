@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from everbeat import erasing
 from security.identity import ensure_engine, wall_clock_ms
 from tests.alarm_kit import GSR, HR, Bed, at, steady
 from tests.engine_kit import PATIENT, Ward
@@ -299,6 +300,8 @@ def test_what_the_store_dated_into_the_future_makes_way_and_the_past_before_it_i
         assert ward.keeper.xrevrange(name, count=1)[0][0] == f"{ahead_ms}-0".encode(), "kept, and not the present"
     finally:
         engine.stop()
+    erasing.erase(house.settings, PATIENT, "tester")
+    assert not [key for key in ward.keeper.scan_iter("*twin*") if PATIENT.encode() in key]
 
 
 def test_what_was_assigned_in_the_future_was_assigned_by_the_step_earlier() -> None:

@@ -87,12 +87,18 @@ class RedisFeed:
         self._quiet_s = {patient: self._quiet_s.get(patient, now_s) for patient in quiet}
         for patient in [patient for patient, since_s in self._quiet_s.items() if now_s - since_s >= _QUIET_S]:
             del self._quiet_s[patient]  # asked again after as long
-            with translated():
-                entries = self._client.xrange(self._key(patient), count=_CHUNK)
-            begun = entries and keys.written(entries[-1][0].decode()) < keys.written(quiet[patient])
-            if begun and stretches(self._client, keys.shard_of(patient, self._shards), patient):
-                out[patient] = entries
+            if self._lies_before(patient, quiet[patient]):
+                with translated():
+                    out[patient] = self._client.xrange(self._key(patient), count=_CHUNK)
         return out
+
+    def _lies_before(self, patient: str, entry_id: str) -> bool:
+        """Whether her stream ends before that entry, since the one that had it was set aside."""
+        with translated():
+            newest = self._client.xrevrange(self._key(patient), count=1)
+        if not newest or keys.written(newest[0][0].decode()) >= keys.written(entry_id):
+            return False
+        return bool(stretches(self._client, keys.shard_of(patient, self._shards), patient))
 
     def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
         """Leave a direct method for the device; it goes down with the next round of the downlink."""
