@@ -229,6 +229,12 @@ def test_a_clock_that_was_a_day_ahead_and_is_set_back_blanks_nobody(house: House
         measures(ward)
         clock.wrong_ms = DAY_MS
         wait_until(lambda: reached_ms(ward) > wall_clock_ms() + HOUR_MS, "a believed step")
+
+        def says_why() -> bool:
+            ward.send(ward.frame(8))
+            return any(a["kind"] == "clock" and "8640" in a["text"] for a in status(ward).get("alarms", ()))  # type: ignore[attr-defined]
+
+        wait_until(says_why, "an alarm that says why nothing is the present")
         clock.wrong_ms = 0
         measures(ward)
         told = [e for e in ward.events() if e["kind"] == "clock-back"]
