@@ -24,7 +24,7 @@ from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
 
-SETTINGS = WebSettings(host="127.0.1.77", port=8677, block_ms=100)
+SETTINGS = WebSettings(host="127.0.1.82", port=8682, block_ms=100)
 URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 EMG, GSR = "emg_activity_mV.zyg", "gsr_uS"
 
@@ -257,7 +257,7 @@ def test_nothing_went_wrong_and_nobody_else_was_asked(page: Any) -> None:
 
 
 def test_a_patient_of_whom_nothing_is_stored_gets_a_sentence_not_an_empty_chart(browser: Any) -> None:
-    settings = WebSettings(host="127.0.1.78", port=8678, block_ms=100)
+    settings = WebSettings(host="127.0.1.83", port=8683, block_ms=100)
     with serving(PastFeed(0, [], []), settings):
         page = browser.new_page(viewport={"width": 1280, "height": 720})
         page.goto(f"http://{settings.host}:{settings.port}/patient/p-7f3a/replay")

@@ -21,7 +21,7 @@ from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
 
-SETTINGS = WebSettings(host="127.0.1.74", port=8641, block_ms=100, silent_after_s=2.0)
+SETTINGS = WebSettings(host="127.0.1.80", port=8641, block_ms=100, silent_after_s=2.0)
 URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 EMG, RAW, GSR = "emg_activity_mV.zyg", "emg_raw_mV.zyg", "gsr_uS"
 STAGE = ".eb-wave-stage"
@@ -264,6 +264,8 @@ def test_a_hole_is_never_bridged(page: Any, feed: FakeFeed) -> None:
 
 
 def test_a_gain_is_kept_for_the_session_and_a_new_patient_has_her_own(page: Any) -> None:
+    scaled = f"document.querySelector('[data-row=\"{EMG}\"] .eb-tick-high').textContent !== ''"
+    until(page, scaled, 20)  # a page that has just begun has no range to hold
     page.select_option(f'[data-row="{EMG}"] .eb-row-gain', "2")
     high = page.inner_text(f'[data-row="{EMG}"] .eb-tick-high').split()[-1]
     page.reload()

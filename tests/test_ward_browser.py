@@ -14,7 +14,7 @@ from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
 
-SETTINGS = WebSettings(host="127.0.1.76", port=8551, block_ms=100, silent_after_s=2.0)
+SETTINGS = WebSettings(host="127.0.1.81", port=8581, block_ms=100, silent_after_s=2.0)
 URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 FRAMES = """() => new Promise((done) => {
   const list = document.querySelector('.eb-ward-list');
