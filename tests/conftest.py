@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# One thread for each matrix, as the engine has it: two that wait for each other on busy cores took five times as long.
+# Read when numpy and torch are loaded, which is after this file.
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
