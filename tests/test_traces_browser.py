@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.fake_feed import CARD, FakeFeed
-from tests.web_kit import serving, until, watch
+from tests.web_kit import serving, until, wait_until, watch
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
@@ -264,16 +264,16 @@ def test_a_hole_is_never_bridged(page: Any, feed: FakeFeed) -> None:
 
 
 def test_a_gain_is_kept_for_the_session_and_a_new_patient_has_her_own(page: Any) -> None:
-    scaled = f"document.querySelector('[data-row=\"{EMG}\"] .eb-tick-high').textContent !== ''"
-    until(page, scaled, 20)  # a page that has just begun has no range to hold
-    page.select_option(f'[data-row="{EMG}"] .eb-row-gain', "2")
-    high = page.inner_text(f'[data-row="{EMG}"] .eb-tick-high').split()[-1]
+    tick, gain = page.locator(f'[data-row="{EMG}"] .eb-tick-high'), page.locator(f'[data-row="{EMG}"] .eb-row-gain')
+    wait_until(tick.text_content, timeout_s=20, what="a range to hold")  # a page that has just begun has none
+    gain.select_option("2")
+    high = tick.inner_text().split()[-1]
     page.reload()
     page.wait_for_selector('.eb-waves[data-moving="true"]', timeout=60_000)
-    until(page, f"document.querySelector('[data-row=\"{EMG}\"] .eb-row-gain').value === '2'", 20)
-    until(page, f"document.querySelector('[data-row=\"{EMG}\"] .eb-tick-high').textContent.endsWith('{high}')", 20)
+    wait_until(gain.input_value, lambda value: value == "2", 20)
+    wait_until(tick.inner_text, lambda text: text.split()[-1:] == [high], 40, f"{high} at the top")
     assert page.evaluate("Object.keys(sessionStorage)") == [f"everbeat.gains.{CARD.id}"]
-    page.select_option(f'[data-row="{EMG}"] .eb-row-gain', "auto")
+    gain.select_option("auto")
 
 
 def test_a_snapshot_is_a_png_that_says_whose_it_is_and_what_was_measured(page: Any, tmp_path: Path) -> None:
