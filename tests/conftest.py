@@ -51,7 +51,7 @@ def redis_server(tmp_path_factory):  # type: ignore[no-untyped-def]
     directory = Path(tempfile.mkdtemp(prefix="eb-"))  # a unix socket's path must be short
     files = prepare(directory)
     process = start(files)
-    for _ in range(200):
+    for _ in range(1000):  # 20 s: a machine may be busy
         try:
             connect(files.login("keeper")).close()
             break
