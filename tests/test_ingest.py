@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    with running_house("127.0.1.36", tmp_path) as house:
+    with running_house("127.0.1.38", tmp_path) as house:
         yield house
 
 
