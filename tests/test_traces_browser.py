@@ -73,6 +73,11 @@ CURSOR = """(() => {
   return [window.everbeat.frame().t, at, width];
 })()"""
 HATCHED = LINE_SHARE.replace("Math.abs(d[at + k] - c) < 70", "d[at + k] > [25, 40, 50][k]")
+# React's work comes by a message; late, as on a busy machine.
+LATE_WORDS = """(() => {
+  const post = MessagePort.prototype.postMessage;
+  MessagePort.prototype.postMessage = function (...rest) { setTimeout(() => post.apply(this, rest), 400); };
+})()"""
 PICTURE = "document.querySelector('.eb-sweep').toDataURL()"
 
 
@@ -261,6 +266,17 @@ def test_a_hole_is_never_bridged(page: Any, feed: FakeFeed) -> None:
     left = max(start, at - page.evaluate("document.querySelector('.eb-sweep').clientWidth") / PX_PER_S)
     assert line_share(page, RAW, at, left, end) == 0.0
     assert line_share(page, RAW, at, end, at) > 0.9
+
+
+def test_traces_are_drawn_also_where_the_words_beside_them_come_after_the_next_frame(
+    feed: FakeFeed, browser: Any
+) -> None:
+    slow = browser.new_page(viewport={"width": 1600, "height": 900})
+    slow.add_init_script(LATE_WORDS)
+    slow.goto(f"{URL}/patient/{CARD.id}")
+    slow.wait_for_selector(f'[data-row="{EMG}"][data-provenance]', timeout=60_000, state="attached")
+    wait_until(slow.locator(f'[data-row="{EMG}"] .eb-tick-high').text_content, timeout_s=20, what="a scale")
+    slow.close()
 
 
 def test_a_gain_is_kept_for_the_session_and_a_new_patient_has_her_own(page: Any) -> None:
