@@ -243,6 +243,7 @@ def test_a_packet_may_come_byte_by_byte(kit: Kit, good: Pair) -> None:
         assert device.acked(9)
 
 
+@pytest.mark.alone
 def test_a_device_that_falls_silent_is_dropped_after_one_and_a_half_times_its_keep_alive(
     kit: Kit, good: Pair, unharmed: None
 ) -> None:

@@ -175,6 +175,7 @@ def test_a_slow_viewer_learns_that_a_silence_is_over() -> None:
         slow.close()
 
 
+@pytest.mark.alone
 def test_a_slow_viewer_does_not_hold_up_a_quick_one() -> None:
     with running(window=4) as web, Viewer(web.url) as quick:
         slow = Viewer(web.url, confirms=False)

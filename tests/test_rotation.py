@@ -297,6 +297,7 @@ def test_data_keys_keep_their_versions_in_order() -> None:
     assert isinstance(turned.cipher(), PatientCipher)
 
 
+@pytest.mark.alone
 def test_ciphers_are_looked_up_without_touching_files_or_redis(house: House) -> None:
     vault = wiring.vault(house.settings, "keeper")
     vault.create("p-1")
