@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from device.downlink import Outcome
 from device.frame import Block, Frame, Source, encode, quantise
 from security.identity import wall_clock_ms
 from security.keys import MasterKey

@@ -25,8 +25,8 @@ UNPLUG = {"signal": "gsr", "connected": False}
 
 
 @pytest.fixture
-def ward(redis_server: tuple[RedisFiles, object], tmp_path: Path) -> Iterator[Ward]:
-    ward = Ward(redis_server[0], tmp_path, Generator({}))
+def ward(redis_server: tuple[RedisFiles, object], tmp_path: Path, generator: Generator) -> Iterator[Ward]:
+    ward = Ward(redis_server[0], tmp_path, generator)
     yield ward
     ward.close()
 
