@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.orders import KEPT_SESSIONS, MAX_LIFE_MS, QUIET_MS, Heard, NotBelieved, Orders
-from security.commands import DESIRED, MAX_ANSWER_BYTES, METHOD, Command, check_command, named_session
+from security.commands import DESIRED, MAX_ANSWER_BYTES, METHOD, Command, check_answer, check_command, named_session
 from security.envelope import Lane, Opener, Sealer, accept_open_record
 from security.errors import Rejected, SecurityError
 from security.suite import STRONGEST_FIRST
@@ -359,3 +362,44 @@ def _heard(pair: Pair, text: bytes, read: Callable[[bytes], object]) -> int:
     except (ValueError, NotBelieved):
         return 0
     return 1
+
+
+# ------------------------------------------------------------------------------------ as somebody else would write it
+
+
+def example(kind: str) -> dict[str, Any]:
+    text = (Path(__file__).parent.parent / "ARCHITECTURE.md").read_text()
+    found: dict[str, Any] = json.loads(text.split(f"```json {kind}\n", 1)[1].split("```", 1)[0])
+    return found
+
+
+def test_the_examples_in_the_handbook_are_true_to_the_letter() -> None:
+    command_key, answer_key = bytes(range(32)), bytes(range(32, 64))
+    told, said = example("command"), example("answer")
+    sid = bytes.fromhex(told["sid"])
+    fields = [
+        sid,
+        "esp32-01",
+        "method",
+        "sensor",
+        *(told[name] for name in ("n", "after", "issued_ms", "expires_ms", "body")),
+    ]
+    mac = hmac.digest(command_key, b"everbeat/1 command|" + cbor2.dumps(fields, canonical=True), "sha256")
+    assert mac.hex() == told["mac"]
+    answered = [sid, "esp32-01", "method", "sensor", told["n"], mac, 200, said["body"]]
+    assert (
+        hmac.digest(answer_key, b"everbeat/1 answer|" + cbor2.dumps(answered, canonical=True), "sha256").hex()
+        == said["mac"]
+    )
+    command = check_command(told, METHOD, "sensor", "esp32-01", sid, command_key)
+    assert check_answer(said, 200, command, answer_key)["connected"] is False
+
+
+@each_suite
+def test_keys_come_from_the_secret_by_their_own_labels(suite: str) -> None:
+    pair = Pair(suite)
+    context, keys = pair.opener._context, pair.opener._keys
+    prk = hmac.digest(bytes(32), pair.opener._secret, "sha256")  # RFC 5869, without a salt
+    for direction, key in (("command", keys.command_key), ("answer", keys.answer_key), ("receipt", keys.receipt_key)):
+        label = f"everbeat/1|{suite}|{context.device}|{context.epoch}|{context.sid.hex()}|{direction}"
+        assert hmac.digest(prk, label.encode() + b"\x01", "sha256") == key
