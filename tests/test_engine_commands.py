@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from device.downlink import Order, Outcome
-from device.orders import Orders
+from device.orders import NotBelieved, Orders
 from security.identity import wall_clock_ms
 from tests.engine_kit import DEVICE, PATIENT, Ward
 from twin_engine.model import Generator
@@ -119,8 +119,6 @@ def test_the_hub_s_own_word_that_a_device_is_away_is_told_as_not_proven(measurin
 
 
 def test_a_command_whose_answer_was_lost_is_told_by_the_answer_that_the_device_kept(measuring: Ward) -> None:
-    from device.orders import NotBelieved
-
     ward, device = measuring, measuring.listen()
     ward.told("sensor", UNPLUG)
     order = ward.take_order("method")
@@ -129,6 +127,20 @@ def test_a_command_whose_answer_was_lost_is_told_by_the_answer_that_the_device_k
         carried_out(ward, device, order)
     answer(ward, order, again.value.said, again.value.status)
     assert ward.story("command")["facts"]["variant"] == "unplugged"  # type: ignore[index]
+
+
+def test_a_refusal_as_seen_before_is_not_told_as_if_nothing_had_been_done(measuring: Ward) -> None:
+    ward, device = measuring, measuring.listen()
+    ward.told("sensor", UNPLUG)
+    ward.told("identify")
+    one, two = ward.take_order("method"), ward.take_order("method")
+    for order in (one, two):  # both answers are lost, and only the first command comes again
+        carried_out(ward, device, order)
+    with pytest.raises(NotBelieved) as again:
+        carried_out(ward, device, one)
+    answer(ward, one, again.value.said, again.value.status)
+    event = ward.story("command")
+    assert event["facts"]["variant"] == "unanswered" and "not proven" in str(event["text"])  # type: ignore[index]
 
 
 def test_what_no_device_answers_is_told_after_a_while(measuring: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,8 +233,6 @@ def test_a_device_that_was_given_to_another_patient_hears_nothing_by_the_session
         time.sleep(0.03)
     assert [e["facts"]["reason"] for e in ward.events("p-2") if e["kind"] == "act-refused"] == ["no-session"]  # type: ignore[index]
     before.forget()  # as the device does when it takes the key for p-2
-    from device.orders import NotBelieved
-
     with pytest.raises(NotBelieved, match="has open"):
         carried_out(ward, before, held)
 

@@ -33,6 +33,7 @@ class Commands:
 
     def __init__(self, gate: Gate, patient_of: Callable[[bytes], str]) -> None:
         self._gate, self._patient_of = gate, patient_of
+        self._asking = {session.opener.sid: session for session in gate.asking()}
 
     def order(self, act: Act, entry_ms: int, now_ms: int) -> Order:
         """The act as an order with its proof. Raises ActRefused; then no number was used."""
@@ -50,6 +51,7 @@ class Commands:
         session.asked.next = number + 1
         if kind == METHOD:
             session.asked.put(Question(command, act.patient, act.who))
+            self._asking[command.sid] = session
         self._gate.changed(session)
         return Order(device, kind, name, sent if kind == METHOD else {"settings": {name: sent}})
 
@@ -57,10 +59,8 @@ class Commands:
         """The one in which the device hears this patient's people. Raises ActRefused."""
         session = self._gate.newest(device)
         if session is None or self._patient_of(session.opener.kid) not in ("", patient):
-            text = (
-                f"expected a session that {device} opened for this patient, got none yet (it opens one with its first"
-            )
-            raise ActRefused("no-session", f"{text} frame); nothing was sent to it, ask again when it measures")
+            text = f"expected a session that {device} opened for this patient, got none (its first frame opens one)"
+            raise ActRefused("no-session", f"{text}; nothing was sent to it, ask again when it measures")
         if session.asked.is_full:
             text = f"expected {device} to answer what it was asked before, got no answer to many commands"
             raise ActRefused("too-many", f"{text}; nothing was sent to it, wait a minute")
@@ -79,18 +79,22 @@ class Commands:
         try:
             payload = session.opener.check_answer(said, record.status, question.command)
         except Rejected as error:
-            log.warning("an answer of %s to %s counts nothing: %s", record.device, question.command.name, error)
+            if not question.told:
+                log.warning("an answer of %s to %s counts nothing: %s", record.device, question.command.name, error)
             is_word = isinstance(said, Mapping) and bool(said)
             return self._told(session, question, record.status, record.t_ms, "unproven" if is_word else "unanswered")
         del session.asked.waiting[question.command.number]
         self._gate.changed(session)
-        return question.patient, _result(question, *_first(record.status, payload), record.t_ms)
+        return question.patient, _first(question, record.status, payload, record.t_ms)
 
     def overdue(self, now_ms: int) -> list[tuple[str, CommandResult]]:
         """(patient, that no answer came) for what was asked long ago."""
         out = []
-        for session in self._gate.asking():
-            for question in list(session.asked.waiting.values()):
+        for sid, session in list(self._asking.items()):
+            untold = [question for question in session.asked.waiting.values() if not question.told]
+            if not untold:
+                del self._asking[sid]
+            for question in untold:
                 if now_ms - question.command.issued_ms > PATIENCE_MS:
                     told = self._told(session, question, 504, now_ms, "unanswered")
                     out += [told] if told else []
@@ -117,12 +121,15 @@ class Commands:
         return question.patient, _result(question, status, {}, t_ms, doubt)
 
 
-def _first(status: int, payload: dict[str, object]) -> tuple[int, dict[str, object]]:
-    """The answer; of a command that came twice, because its first answer was lost on the way, the first one."""
+def _first(question: Question, status: int, payload: dict[str, object], t_ms: int) -> CommandResult:
+    """What a proven answer comes to. A command that came twice was perhaps carried out the first time: its first answer
+    was lost on the way, and counts where the device still has it."""
     was, said = payload.get("was"), payload.get("said")
-    if status == 409 and isinstance(was, int) and isinstance(said, dict):
-        return was, said
-    return status, payload
+    if status != 409:
+        return _result(question, status, payload, t_ms)
+    if isinstance(was, int) and isinstance(said, dict):
+        return _result(question, was, said, t_ms)
+    return _result(question, status, {}, t_ms, "unanswered")
 
 
 def _result(question: Question, status: int, payload: dict[str, object], t_ms: int, doubt: str = "") -> CommandResult:

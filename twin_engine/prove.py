@@ -144,8 +144,10 @@ class Gate:
         return [session for session in self._sessions.values() if session.asked.waiting]
 
     def changed(self, session: Session) -> None:
-        """To be stored with the next commit."""
-        self._changed.add(_name(session.opener.device, session.opener.sid))
+        """To be stored with the next commit, unless it is over."""
+        name = _name(session.opener.device, session.opener.sid)
+        if name in self._sessions:
+            self._changed.add(name)
 
     def take_changed(self) -> tuple[dict[bytes, bytes], list[Session]]:
         """(name -> session with its keys, the sessions) to be sealed and stored with the next commit."""
