@@ -39,6 +39,7 @@ ROWS = {
     "open-record-signed": Row("fuzzing.house", "signed_open_record"),
     "device-orders": Row("fuzzing.house", "device_orders"),
     "commands": Row("fuzzing.commands", "commands"),
+    "renewals": Row("fuzzing.house", "renewals"),
     "notes": Row("fuzzing.notes", "notes", "security.proofs"),
     "hub-mqtt": Row("fuzzing.hub", "mqtt"),
     "hub-mqtt-codec": Row("fuzzing.hub", "mqtt_codec"),
