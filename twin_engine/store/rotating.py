@@ -28,6 +28,9 @@ from twin_engine.store.audit import CONTEXT as AUDIT
 from twin_engine.store.audit import KEY_CONTEXT as AUDIT_KEY_CONTEXT
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import StoreCorrupt, StoreDown
+from twin_engine.store.people import GLASS, PEOPLE, account_context, glass_context
+from twin_engine.store.sessions import SESSION, session_context
+from twin_engine.store.signin import BEGUN
 from twin_engine.store.sweeping import adopt_recipients
 from twin_engine.store.vault import Vault
 from twin_engine.store.vault import context as data_key_context
@@ -57,6 +60,10 @@ PLACES = (
     Place(keys.acts("*"), "stream", lambda key, _: act_context(_shard(key))),
     Place(keys.AUDIT_IN, "stream", lambda _key, _field: AUDIT),
     Place(keys.AUDIT_KEY, "string", lambda _key, _field: AUDIT_KEY_CONTEXT),
+    Place(PEOPLE, "hash", lambda _key, name: account_context(name)),
+    Place(GLASS, "hash", lambda _key, field: glass_context(field)),
+    Place(SESSION + "*", "string", lambda key, _: session_context(key.removeprefix(SESSION))),
+    Place(BEGUN + "*", "string", lambda key, _: key.encode()),
     Place(keys.erased("*"), "hash", lambda key, record: b"erased|" + _shard(key).encode() + b"|" + record),
 )
 _PASSING = (keys.dead("*"),)  # copies of acts that were refused: nobody reads them back
@@ -168,7 +175,7 @@ def _string(batch: Client, vault: Vault, place: Place, key: str) -> int:
     if new is None:
         return 0
     batch.multi()
-    batch.set(key, new)
+    batch.set(key, new, keepttl=True)  # a session's time goes on
     batch.execute()
     return 1
 
