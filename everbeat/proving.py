@@ -80,6 +80,8 @@ def _fresh(
             f"expected {what} in the log of {shard}, got none; no proof was made (lines are kept for six hours; for "
             "older records bring a proof that was kept: --again)"
         )
+    if len(wanted) >= logs.MAX_RECORDS:
+        _fail(f"expected fewer than {logs.MAX_RECORDS} records in one proof, got more; no proof was made (--minutes)")
     since_ms = None if since_hours is None else now_ms - int(since_hours * 3_600_000)
     bundle = logs.proof_bundle(client, shard, wanted, since_ms=since_ms, envelopes=envelopes)
     if since_ms is not None and "earlier" not in bundle:

@@ -18,6 +18,7 @@ from security.audit import AuditEvent
 from security.errors import SecurityError
 from tests.log_kit import DEVICE, Shard
 from twin_engine.store import keys
+from twin_engine.store import log as store_log
 from twin_engine.store.audit import AuditWriter
 from twin_engine.store.connection import connect
 from twin_engine.store.server import RedisFiles
@@ -88,6 +89,15 @@ def test_a_proof_of_nothing_is_not_written(officer: Officer, tmp_path: Path) -> 
         assert not file.exists()
     done = officer.types("proof", str(file), "--device", DEVICE, "--since-hours", "168")
     assert done.exit_code == 2 and "the log of s0 is younger" in done.output and not file.exists()
+
+
+def test_a_proof_leaves_no_record_out_in_silence(
+    officer: Officer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_log, "MAX_RECORDS", 20)
+    done = officer.types("proof", str(tmp_path / "p.json"), "--device", DEVICE)
+    assert done.exit_code == 2 and "fewer than 20 records in one proof" in done.output
+    assert not (tmp_path / "p.json").exists()
 
 
 def test_last_weeks_proof_is_proven_anew_when_its_records_have_long_left_the_store(
