@@ -33,7 +33,14 @@ def one_line_errors() -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.split(".")[0] not in _OURS and not isinstance(error, OSError):
             raise
-        fail(str(error))
+        fail(_plain(error))
+
+
+def _plain(error: Exception) -> str:
+    """What went wrong, for a person. A file's name before what the system says of it."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"expected to be able to use {error.filename}, got {error.strerror}; the command ended there"
+    return str(error)
 
 
 def fail(text: str, code: int = 2) -> NoReturn:

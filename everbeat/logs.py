@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from everbeat import proof_words
+from everbeat import proof_words, proving
 from everbeat.console import fail, one_line_errors, say, stop_event
 from everbeat.settings import Settings
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from twin_engine.store.fsck import Finding
 
 app = typer.Typer()
+app.command()(proving.proof)
 _UNPROVEN = 3  # exit code: nothing is wrong, but whose signature it is was not checked
 
 
@@ -104,41 +105,6 @@ def verify(
 
 
 @app.command()
-def proof(
-    out: Annotated[Path, typer.Argument(help="Where to write the proof.")],
-    shard: Annotated[str, typer.Option(help="The shard whose log it is.")] = "s0",
-    index: Annotated[int | None, typer.Option(help="A leaf of the log.")] = None,
-    device: Annotated[str | None, typer.Option(help="A device, with --minutes.")] = None,
-    minutes: Annotated[float, typer.Option(help="With --device: how far back.")] = 10.0,
-    since_hours: Annotated[
-        float | None, typer.Option(help="Also that the log only grew since so many hours ago.")
-    ] = None,
-    envelopes: Annotated[bool, typer.Option(help="With the sealed envelopes.")] = False,
-) -> None:
-    """Write a proof that records are in the log, for `everbeat verify --proof`."""
-    from security.identity import wall_clock_ms
-    from twin_engine.store.connection import connect
-    from twin_engine.store.log_proofs import proof_bundle, to_file
-    from twin_engine.store.log_records import record_by_index, records
-
-    if (index is None) == (device is None):
-        fail("expected either --index or --device, got both or none; no proof was made")
-    with one_line_errors():
-        client, now_ms = connect(Settings.from_env().redis_login("notary")), wall_clock_ms()
-        if index is not None:
-            one = record_by_index(client, shard, index)
-            wanted = [] if one is None else [one]
-        else:
-            wanted = records(client, shard, device or "", now_ms - int(minutes * 60_000), now_ms)
-        since_ms = None if since_hours is None else now_ms - int(since_hours * 3_600_000)
-        bundle = proof_bundle(client, shard, wanted, since_ms=since_ms, envelopes=envelopes)
-        out.write_text(to_file(bundle))
-        say.print(
-            f"{len(bundle['records'])} of {len(wanted)} records proven in {out}; the others wait for a checkpoint"
-        )
-
-
-@app.command()
 def audit(
     kind: Annotated[str, typer.Option(help="A kind, like device.revoked, or its first word.")] = "",
     about: Annotated[str, typer.Option(help="Only about this patient, device, account or setting.")] = "",
@@ -177,9 +143,11 @@ def accept_log(
         settings = Settings.from_env()
         if log not in {which.name for which in notarial.logs(settings)}:
             fail(f"expected the name of a log, got {log!r}; nothing was accepted")
+        if not notarial.alarmed(settings, log):
+            fail(f"expected an alarm of the log {log} that stands, got none; nothing was accepted")
         inbox = files.private_dir(settings.notary / "accepted")
         files.write_private(inbox / log, f"{os.environ.get('USER', 'operator')}\n{reason}".encode())
-        say.print("the notary takes it up within seconds")
+        say.print(f"the alarm of {log} is accepted; the notary takes it up within seconds, and writes down your reason")
 
 
 @app.command("log-keys")

@@ -55,6 +55,14 @@ def log_keys(settings: Settings) -> list[VerifierKey]:
     return [note.verifier_of(origin, LOG, key) for origin in origins]
 
 
+def alarmed(settings: Settings, name: str) -> bool:
+    """Whether the notary remembers an alarm of the log that nobody has accepted yet."""
+    from twin_engine import notary_memory
+
+    found = [notary_memory.load(which.memory, which.origin) for which in logs(settings) if which.name == name]
+    return any(memory.alarm for memory in found)
+
+
 def witnesses(settings: Settings) -> list[WitnessAddress]:
     """Who is asked to cosign. Raises Rejected on a setting that names nobody."""
     return [WitnessAddress.parse(text) for text in (settings.witnesses or "").replace(",", " ").split()]

@@ -30,6 +30,7 @@ app = typer.Typer(no_args_is_help=True, help="Who may sign in, and see whom.")
 Name = Annotated[str, typer.Argument(help="The account's name: a-z, 0-9, '.', '_', '-'.")]
 Patients = Annotated[list[str] | None, typer.Argument(help="Patients' ids or record numbers.")]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from the first line of stdin.")]
+_SEE_NOBODY = ("admin", "security-officer")
 All = Annotated[bool, typer.Option("--all", help="Every patient of the house, also those to come.")]
 
 
@@ -51,6 +52,7 @@ def add(
             raise SettingsError(f"expected a name that is free, got {name!r}; nothing was changed")
         _tell(people, "person.added", name, {"role": role})
         people.accounts.add(account)
+    print(f"{name} is added, {role}" + ("" if role in _SEE_NOBODY else "; whom to see: everbeat user grant"))
 
 
 @app.command()
@@ -64,6 +66,7 @@ def passwd(name: Name, stdin: FromStdin = False) -> None:
         how = lambda a: replace(a, password=stored, changed_ms=_now_ms())  # noqa: E731
         _change(people, name, "person.changed", {"what": "password"}, how)
         people.sessions.end_all(name)
+    print(f"{name} has a new password; all sessions ended")
 
 
 @app.command()
@@ -71,6 +74,7 @@ def role(name: Name, role: Annotated[str, typer.Argument(help="The new role.")])
     """Give another role; sessions with the old one are over."""
     with _people() as people:
         _change(people, name, "person.changed", {"role": role}, lambda a: replace(a, role=role))
+    print(f"{name} is {role}; sessions with another role are over")
 
 
 @app.command()
@@ -79,6 +83,7 @@ def grant(name: Name, patients: Patients = None, every: All = False) -> None:
     with _people() as people:
         wanted = _ids(patients, every)
         _change(people, name, "person.granted", {"patients": _listed(wanted)}, lambda a: a.granted(*wanted))
+    print(f"{name} may see {_told(wanted)}")
 
 
 @app.command()
@@ -87,6 +92,7 @@ def revoke(name: Name, patients: Patients = None, every: All = False) -> None:
     with _people() as people:
         wanted = _ids(patients, every)
         _change(people, name, "person.ungranted", {"patients": _listed(wanted)}, lambda a: a.ungranted(*wanted))
+    print(f"{name} has no grant any more of {_told(wanted)}")
 
 
 @app.command()
@@ -97,6 +103,7 @@ def disable(name: Name, undo: Annotated[bool, typer.Option("--undo", help="Let t
         _change(people, name, "person.changed", facts, lambda a: replace(a, disabled=not undo))
         if not undo:
             people.sessions.end_all(name)
+    print(f"{name} may sign in again" if undo else f"{name} is let in no more; all sessions ended")
 
 
 @app.command("list")
@@ -201,6 +208,12 @@ def _ids(patients: list[str] | None, every: bool) -> list[str]:
 
 def _listed(ids: list[str]) -> str:
     return " ".join(ids)[:256]
+
+
+def _told(ids: list[str]) -> str:
+    from security.people import EVERYBODY
+
+    return "every patient" if ids == [EVERYBODY] else ", ".join(ids)
 
 
 def _password(stdin: bool) -> str:

@@ -107,6 +107,11 @@ def prove(
     return Proven(now, records, _earlier(bundle.get("earlier"), saved, now, keys, own is None), own)
 
 
+def checkpoint_of(text: str) -> str:
+    """The signed note of a bundle. Raises Rejected where it is none; proves nothing (:func:`prove` does)."""
+    return _text(_parsed(text), "checkpoint")
+
+
 def check_note(signed: str, keys: Sequence[VerifierKey], ours: bool = True) -> Signed:
     """A checkpoint that is signed by one of the log keys in `keys`. Raises Rejected where it is not."""
     body, found = note.check(signed, keys)

@@ -312,3 +312,18 @@ def test_more_entries_than_one_read_brings_are_all_there_in_order(store: tuple[S
         write(shard, n, [made(t + n / 100, [n], MEASURED)], [], [])
     found = feed.history("p-1", t, t + 60).samples["gsr_uS"]
     assert values(found) == [float(n) for n in range(1, 1203)]
+
+
+@pytest.mark.parametrize(("t0_s", "t1_s"), [(1.0, 2.0), (0.0, 21_600.0)])
+def test_a_stretch_of_long_ago_is_empty_and_costs_no_more_than_what_is_kept(t0_s: float, t1_s: float) -> None:
+    asked = list[int]()
+
+    def read(_patient: str, _after: str, to_ms: int) -> Iterator[Entry]:
+        asked.append(to_ms)
+        assert len(asked) < 1000, "one request would read a minute after another, from 1970 on"
+        return iter(())
+
+    now_s = NOW_S
+    past = Archive(read).history("p-1", t0_s, t1_s, "best", now_s)
+    assert not past.samples and not past.events
+    assert min(asked) >= 1000 * (now_s - 6 * 3600 - 120)

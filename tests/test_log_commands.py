@@ -18,6 +18,7 @@ from security.audit import AuditEvent
 from security.errors import SecurityError
 from tests.log_kit import DEVICE, Shard
 from twin_engine.store import keys
+from twin_engine.store import log_records
 from twin_engine.store.audit import AuditWriter
 from twin_engine.store.connection import connect
 from twin_engine.store.server import RedisFiles
@@ -78,6 +79,60 @@ def test_a_proof_that_is_written_here_is_verified_with_the_key_that_is_printed_h
     assert officer.types("proof", str(file), "--index", "7").exit_code == 0
     assert "PROVEN: record 7" in officer.types("verify", "--proof", str(file), "--log-key", key).output
     assert officer.types("proof", str(file)).exit_code == 2
+
+
+def test_a_proof_of_nothing_is_not_written(officer: Officer, tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    for asked in (("--device", "nobody"), ("--index", "99999"), ("--device", DEVICE, "--minutes", "0")):
+        done = officer.types("proof", str(file), *asked)
+        assert done.exit_code == 2 and "got none; no proof was made" in done.output, done.output
+        assert not file.exists()
+    done = officer.types("proof", str(file), "--device", DEVICE, "--since-hours", "168")
+    assert done.exit_code == 2 and "the log of s0 is younger" in done.output and not file.exists()
+
+
+def test_a_proof_leaves_no_record_out_in_silence(
+    officer: Officer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_records, "MAX_RECORDS", 20)
+    done = officer.types("proof", str(tmp_path / "p.json"), "--device", DEVICE)
+    assert done.exit_code == 2 and "fewer than 20 records in one proof" in done.output
+    assert not (tmp_path / "p.json").exists()
+
+
+def test_last_weeks_proof_is_proven_anew_when_its_records_have_long_left_the_store(
+    officer: Officer, tmp_path: Path
+) -> None:
+    then, now = tmp_path / "then.json", tmp_path / "now.json"
+    assert officer.types("proof", str(then), "--device", DEVICE).exit_code == 0
+    kept = len(json.loads(then.read_text())["records"])
+    officer.shard.fold(60)
+    officer.notary.round(whole=True)
+    officer.shard.client.xtrim(keys.entries("s0"), maxlen=0)
+    assert officer.types("proof", str(now), "--device", DEVICE).exit_code == 2
+    done = officer.types("proof", str(now), "--again", str(then))
+    assert done.exit_code == 0 and f"{kept} of {kept} records" in done.output, done.output
+    key = officer.types("log-keys").output.split()[0]
+    told = officer.types("verify", "--proof", str(now), "--log-key", key)
+    assert told.exit_code == 0 and told.output.count("PROVEN: record ") == kept
+    assert f"nothing of the first {kept} leaves was changed" in told.output
+
+
+def test_a_kept_proof_that_is_not_of_this_log_is_not_proven_anew(officer: Officer, tmp_path: Path) -> None:
+    then, now = tmp_path / "then.json", tmp_path / "now.json"
+    assert officer.types("proof", str(then), "--index", "7").exit_code == 0
+    bundle = json.loads(then.read_text())
+    bundle["records"][0]["record"]["seq"] += 1
+    then.write_text(json.dumps(bundle))
+    done = officer.types("proof", str(now), "--again", str(then))
+    assert done.exit_code == 2 and "a proof that does not hold" in done.output and not now.exists()
+    assert officer.types("proof", str(now), "--again", str(then), "--index", "1").exit_code == 2
+
+
+def test_an_alarm_that_nobody_raised_is_not_accepted(officer: Officer) -> None:
+    done = officer.types("accept-log", "s0", "just to be safe")
+    assert done.exit_code == 2 and "got none; nothing was accepted" in done.output
+    assert not (officer.settings.notary / "accepted" / "s0").exists()
 
 
 def test_the_audit_log_is_read_and_an_alarm_is_accepted_with_a_name_and_a_reason(officer: Officer) -> None:

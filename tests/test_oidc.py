@@ -47,7 +47,7 @@ def there(visitor: Visitor, to: str = "") -> str:
 
 
 def test_a_person_signs_in_elsewhere_and_is_somebody_here(house: House) -> None:
-    """ASVS 10.5.1, 10.5.2, 6.8.2."""
+    """ASVS 10.5.2."""
     visitor = Visitor(house)
     assert "/oidc/start" in visitor.get("/sign-in").text
     answer = visitor.get(there(visitor, "%2Fpatients"))
@@ -90,7 +90,7 @@ def test_her_role_is_what_the_provider_says_today(house: House, provider: OpenId
 def test_a_token_for_another_sign_in_house_or_time_is_refused(
     house: House, provider: OpenIdProvider, lie: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> None:
-    """ASVS 9.1.1, 9.2.1 to 9.2.4, 10.5.1, 10.5.4."""
+    """ASVS 9.2.1, 9.2.3, 10.5.1, 10.5.2, 10.5.4."""
     provider.lie = lie
     visitor = Visitor(house)
     assert visitor.get(there(visitor)).status_code == 403
@@ -102,14 +102,14 @@ def test_a_token_for_another_sign_in_house_or_time_is_refused(
 def test_a_token_that_the_provider_did_not_sign_is_refused(
     house: House, provider: OpenIdProvider, sign_as: str, kind: str
 ) -> None:
-    """ASVS 9.1.1, 9.1.2, 9.1.3."""
+    """ASVS 6.8.2, 9.1.1, 9.1.2, 9.1.3."""
     provider.sign_as, provider.kind = sign_as, kind
     visitor = Visitor(house)
     assert visitor.get(there(visitor)).status_code == 403 and COOKIE not in visitor.cookies
 
 
 def test_a_callback_works_once_and_only_in_the_browser_that_began(house: House) -> None:
-    """ASVS 10.2.1 (state, PKCE; login CSRF)."""
+    """ASVS 10.1.2, 10.2.1 (state, PKCE; login CSRF)."""
     attacker, victim = Visitor(house), Visitor(house)
     back = there(attacker)
     assert victim.get(back).status_code == 403 and COOKIE not in victim.cookies
@@ -121,7 +121,7 @@ def test_a_callback_works_once_and_only_in_the_browser_that_began(house: House) 
 
 
 def test_a_code_of_another_sign_in_is_refused(house: House) -> None:
-    """ASVS 10.2.1: the verifier is bound to the code."""
+    """ASVS 10.1.2: the verifier is bound to the code."""
     one, two = Visitor(house), Visitor(house)
     code_of_two = there(two).partition("code=")[2].partition("&")[0]
     state = there(one).partition("state=")[2]

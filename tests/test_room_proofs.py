@@ -167,7 +167,7 @@ def house(redis_server) -> Iterator[House]:  # type: ignore[no-untyped-def]
 
 @pytest.mark.redis
 def test_who_may_not_export_sees_the_shield_and_gets_no_proof_and_both_are_audited(house: House) -> None:
-    """ASVS 5.0 8.2.1, 16.2.1."""
+    """ASVS 5.0 8.2.1, 8.2.2, 16.3.2."""
     now_s, number = time.time(), shown_number(house.feed.clinic.cards[HER])
     ask = f"/data/{HER}/proof?from={now_s - 40}&to={now_s}&number={number}"
     vera, wren = Visitor(house), Visitor(house)

@@ -15,8 +15,10 @@ from security.errors import Rejected, SecurityError
 from security.identity import wall_clock_ms
 from security.keyhome import KeyHome, MasterVersions
 from security.keys import DataKeys, MasterKey, PatientCipher, belongs_to, version_of
+from security.people import Account
 from tests.engine_kit import DEVICE, PATIENT, Ward
 from tests.erase_kit import House, bytes_under, running_house, wait_until
+from tests.people_kit import people_of
 from twin_engine.recipients import open_stored, stored_wrap
 from twin_engine.registry import PatientCard
 from twin_engine.store import keys, renewing, rewrapping
@@ -24,6 +26,7 @@ from twin_engine.store.audit import AuditWriter, open_event
 from twin_engine.store.errors import StoreDown
 from twin_engine.store.renewing import drop_retired, renew_data_key
 from twin_engine.store.rotating import rotate_master
+from twin_engine.store.sessions import SESSION, hash_of
 from twin_engine.store.vault import Vault
 
 pytestmark = pytest.mark.redis
@@ -319,3 +322,20 @@ def test_every_place_where_the_master_key_wraps_something_is_wrapped_anew(house:
     assert master.unwrap(client.get("eb:{audit}:key"), b"audit|key") == b"a" * 32
     assert master.unwrap(client.hget(keys.erased("s0"), "7-0"), b"erased|s0|7-0") == b"digest"
     assert vault.data_keys("p-1").keys and master.versions == {2}
+
+
+def test_people_stay_signed_in_with_all_their_rights_when_the_master_key_is_exchanged(house: House) -> None:
+    people = people_of(house.settings.redis_files, wiring.vault(house.settings, "people").master)
+    account = Account("dr.wren", "clinician", "Dr. Wren", grants=frozenset({"p-1"}))
+    people.accounts.add(account)
+    secret, _ = people.sessions.begin(account, "10.0.0.7")
+    people.accounts.break_glass("dr.wren", "p-2", "found on the stairs")
+    people.begun.put("state", {"nonce": "n"})
+    time_left_ms = people.accounts.client.pttl(SESSION + hash_of(secret))
+    done = wiring.rotate_master(house.settings)
+    assert done.held == () and done.destroyed == (1,), "else no house with accounts gets rid of a leaked key"
+    assert people.accounts.find("dr.wren") == account
+    assert people.sessions.find(secret) is not None
+    assert 0 < people.accounts.client.pttl(SESSION + hash_of(secret)) <= time_left_ms, "and no session lives longer"
+    assert people.accounts.seen_through_glass()["dr.wren"].keys() == {"p-2"}
+    assert people.begun.take("state") == {"nonce": "n"}

@@ -79,7 +79,7 @@ def test_a_sign_in_gives_a_new_session_and_ends_the_one_before(house: House, wre
 
 
 def test_a_session_that_an_attacker_planted_is_never_taken_up(house: House) -> None:
-    """ASVS 7.2.2, 7.2.4."""
+    """ASVS 7.2.1, 7.2.2, 7.2.4."""
     victim = Visitor(house)
     victim.cookies[COOKIE] = "planted-by-somebody-else"
     victim.sign_in("dr.wren")
@@ -90,7 +90,7 @@ def test_a_session_that_an_attacker_planted_is_never_taken_up(house: House) -> N
 
 
 def test_a_session_is_stored_hashed_and_opens_nothing_from_a_copy_of_the_database(house: House, wren: Visitor) -> None:
-    """ASVS 7.2.3 (256 random bits), 11.4 (only a hash is kept)."""
+    """ASVS 7.2.3, 11.5.1: 256 random bits; that only a hash is kept is our own rule."""
     client = house.people.accounts.client
     assert client.get(f"eb:people:session:{hash_of(wren.secret)}") is not None
     stored = (house.files.directory / "appendonlydir").glob("*")
@@ -178,7 +178,7 @@ def test_a_disabled_account_is_answered_like_a_wrong_password(house: House) -> N
 
 
 def test_guessing_must_wait_ever_longer_and_a_known_browser_need_not(house: House, wren: Visitor) -> None:
-    """ASVS 6.3.1, 6.1.1: guesses are slowed down, and can't lock out who has signed in here before."""
+    """ASVS 6.3.1: guesses are slowed down, and can't lock out who has signed in here before."""
     answers = [Visitor(house).sign_in("dr.wren", f"guess number {i} of many") for i in range(8)]
     assert [a.status_code for a in answers[:5]] == [401] * 5
     assert answers[-1].status_code == 429 and int(answers[-1].headers["Retry-After"]) >= 1
@@ -220,13 +220,13 @@ def test_a_kiosk_is_never_idle_but_ends(house: House) -> None:
 
 @pytest.mark.parametrize("what", [{"disabled": True}, {"role": "viewer"}, {"changed_ms": 2**53}])
 def test_a_change_of_the_account_ends_its_sessions(house: House, wren: Visitor, what: dict[str, object]) -> None:
-    """ASVS 7.4.2, 7.4.3."""
+    """ASVS 7.4.2, 7.4.3, 8.3.2."""
     house.change("dr.wren", **what)
     assert wren.get("/session").status_code == 401
 
 
 def test_a_new_password_ends_all_other_sessions_and_is_asked_for_the_old_one(house: House, wren: Visitor) -> None:
-    """ASVS 6.2.2, 6.2.3, 7.4.3, 7.5.1."""
+    """ASVS 6.2.2, 6.2.3, 6.2.4, 7.2.4, 7.4.3."""
     other = Visitor(house)
     other.sign_in("dr.wren")
     before, new = wren.secret, "an avocet walks in brackish water"
@@ -244,11 +244,15 @@ def test_a_new_password_ends_all_other_sessions_and_is_asked_for_the_old_one(hou
 
 
 def test_a_person_sees_her_sessions_and_ends_the_others(house: House, wren: Visitor) -> None:
-    """ASVS 7.5.2."""
+    """ASVS 7.5.2: and types her password again for it."""
     other = Visitor(house)
     other.sign_in("dr.wren")
     assert wren.get("/account").text.count("<time") == 4
-    wren.post("/account/end-others", {"csrf": wren.csrf})
+    for wrong in ({}, {"now": "not her password at all"}):
+        answer = wren.post("/account/end-others", {"csrf": wren.csrf} | wrong)
+        assert answer.status_code == 400 and "present password is wrong" in answer.text
+        assert other.get("/session").status_code == 204
+    wren.post("/account/end-others", {"csrf": wren.csrf, "now": PASSWORD})
     assert other.get("/session").status_code == 401 and wren.get("/session").status_code == 204
 
 

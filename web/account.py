@@ -11,7 +11,7 @@ from dash import dcc, html
 from flask import Flask, Response, request
 
 from security import passwords
-from security.people import Right
+from security.people import Account, Right
 from twin_engine.registry import shown_number
 from twin_engine.store.people import clock_ms
 from twin_engine.store.sessions import Session
@@ -96,12 +96,9 @@ class Desk:
         """A new password, for who knows the old one; every other session is over, and this one gets a new secret."""
         account = people.accounts.find(person.name)
         now, new = request.form.get("now", "")[:1024], request.form.get("new", "")[:1024]
-        if people.attempts.wait_s(f"account|{person.name}", FREE_OF_ACCOUNT):
-            return self._account(people, person, session, wrong="wait")
-        if account is None or not passwords.matches(account.password, now):
-            return self._account(people, person, session, wrong="now")
-        people.attempts.forget(f"account|{person.name}")
-        if new != request.form.get("again", ""):
+        if wrong := _not_hers(people, person, account, now):
+            return self._account(people, person, session, wrong=wrong)
+        if account is None or new != request.form.get("again", ""):
             return self._account(people, person, session, wrong="again")
         try:
             stored = passwords.hash_password(new, (account.name, account.shown))
@@ -115,7 +112,11 @@ class Desk:
         return self._door.let_in(changed, f"{ACCOUNT}?done=password_set", "new password")
 
     def end_others(self, people: People, person: Person, session: Session) -> Response:
-        """Sign out everywhere else."""
+        """Sign out everywhere else, for who knows the password: whoever finds an open screen can't shut her out."""
+        account = people.accounts.find(person.name)
+        local = account is not None and account.password
+        if local and (wrong := _not_hers(people, person, account, request.form.get("now", "")[:1024])):
+            return self._account(people, person, session, wrong=wrong)
         self._access.tell("session.ended", person.name, person.name, {"which": "all others"})
         people.sessions.end_all(person.name, keep=session.id)
         return _to(f"{ACCOUNT}?done=others_ended")
@@ -126,9 +127,9 @@ class Desk:
         """The page, for whom it may be."""
         return self._glass(people, person) if self._access.may(Right.BREAK_GLASS) else not_there()
 
-    def _glass(self, people: People, person: Person, trouble: str = "", number: str = "") -> Response:
+    def _glass(self, people: People, person: Person, trouble: str = "", number: str = "", reason: str = "") -> Response:
         mine = [(glass, self._name(glass.patient)) for glass in people.accounts.glasses() if glass.who == person.name]
-        page = glass_page(language(), above(self._access), own_csrf(), mine, trouble, number)
+        page = glass_page(language(), above(self._access), own_csrf(), mine, trouble, number, reason[:REASON_MOST])
         return Response(page, 400 if trouble else 200, mimetype="text/html")
 
     def _name(self, patient: str) -> str:
@@ -141,13 +142,13 @@ class Desk:
             return not_there()
         number, reason = request.form.get("number", "").strip()[:64], " ".join(request.form.get("reason", "").split())
         if not REASON_LEAST <= len(reason) <= REASON_MOST or not reason.isprintable():
-            return self._glass(people, person, "reason", number)
+            return self._glass(people, person, "reason", number, reason)
         if people.attempts.wait_s(f"glass|{person.name}", FREE_OF_ACCOUNT):
-            return self._glass(people, person, "wait", number)
+            return self._glass(people, person, "wait", number, reason)
         fits = [c for c in self._relay.cards() if c.present and shown_number(c).casefold() == number.casefold()]
         if not fits:
             self._access.tell("access.refused", person.name, "", {"right": "break-glass", "reason": reason})
-            return self._glass(people, person, "unknown", number)
+            return self._glass(people, person, "unknown", number, reason)
         self._access.tell("access.break-glass", person.name, fits[0].id, {"reason": reason, "minutes": "60"})
         people.accounts.break_glass(person.name, fits[0].id, reason)
         people.attempts.forget(f"glass|{person.name}")
@@ -160,6 +161,16 @@ class Desk:
             self._access.tell("access.break-glass", person.name, patient, {"ended": "by herself"})
             people.accounts.mend(person.name, patient)
         return _to(GLASS)
+
+
+def _not_hers(people: People, person: Person, account: Account | None, password: str) -> str:
+    """Why this is not the person's password: "wait" or "now"; "" where it is. Wrong ones are counted as at the door."""
+    if people.attempts.wait_s(f"account|{person.name}", FREE_OF_ACCOUNT):
+        return "wait"
+    if account is None or not passwords.matches(account.password, password):
+        return "now"
+    people.attempts.forget(f"account|{person.name}")
+    return ""
 
 
 def _to(path: str) -> Response:

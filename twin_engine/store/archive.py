@@ -106,7 +106,7 @@ class Archive:
         Raises what reading raises. A stretch older than the store keeps comes back empty.
         """
         t0_s = max(t0_s, now_s - HISTORY_MS / 1000)
-        until_s = min(now_s + _SETTLED_S, t1_s + LATE_S)
+        until_s = min(now_s + _SETTLED_S, max(t1_s + LATE_S, t0_s))  # else "later" would begin in 1970
         with self._locks[patient]:
             minutes = self._get(patient, t0_s - EARLY_S, until_s, now_s, not coarse)
             later = self._get(patient, until_s, now_s + _SETTLED_S, now_s, False) if view == "best" else {}

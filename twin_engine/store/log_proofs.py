@@ -28,13 +28,15 @@ def proof_bundle(
     *,
     since_ms: int | None = None,
     since_size: int | None = None,
+    since_note: str | None = None,
     envelopes: bool = False,
 ) -> dict[str, Any]:
     """A bundle for ``everbeat verify --proof`` (:mod:`security.proofs`): each record's proof to the newest checkpoint.
 
     `since_ms`: also that the log only grew since the checkpoint that was kept last at that time; `since_size`: since a
-    tree of that size, for who brings its checkpoint. Records above the checkpoint are left out. Raises StoreCorrupt
-    where the store can't prove (no checkpoint yet, hashes missing), ValueError on more than :data:`MAX_RECORDS`.
+    tree of that size, for who brings its checkpoint; `since_note`: since that checkpoint, which goes with it. Records
+    above the checkpoint are left out. Raises StoreCorrupt where the store can't prove (no checkpoint yet, hashes
+    missing), ValueError on more than :data:`MAX_RECORDS`.
     """
     if len(wanted) > MAX_RECORDS:
         raise ValueError(f"expected at most {MAX_RECORDS} records in one bundle, got {len(wanted)}; none was made")
@@ -50,9 +52,11 @@ def proof_bundle(
                 steps = tree.inclusion(record.index, size)
                 envelope = _envelope(client, shard, record.entry.stream_id) if envelopes else None
                 bundle["records"].append(proofs.record_json(record.index, record.entry, steps, envelope))
-        if since_ms is not None and (kept := reader.notes(since_ms)):
-            earlier = checkpoint.read(kept[0])
-            bundle["earlier"] = proofs.earlier_json(kept[0], earlier.size, tree.consistency(earlier.size, size))
+        if since_ms is not None:
+            since_note = next(iter(reader.notes(since_ms)), None)
+        if since_note is not None:
+            earlier = checkpoint.read(since_note)
+            bundle["earlier"] = proofs.earlier_json(since_note, earlier.size, tree.consistency(earlier.size, size))
         elif since_size is not None:
             bundle["earlier"] = proofs.earlier_json("", since_size, tree.consistency(since_size, size))
     except (MissingHash, Rejected, IndexError) as error:

@@ -143,11 +143,11 @@ class PeopleStore:
                 self.mend(name, glass.patient)
 
     def _seal(self, account: Account) -> bytes:
-        return self.master.wrap(account.to_json().encode(), b"people|" + account.name.encode())
+        return self.master.wrap(account.to_json().encode(), account_context(account.name.encode()))
 
     def _open(self, name: str, blob: bytes) -> Account | None:
         try:
-            account = Account.from_json(self.master.unwrap(blob, b"people|" + name.encode()).decode())
+            account = Account.from_json(self.master.unwrap(blob, account_context(name.encode())).decode())
         except Rejected as error:
             log.error("the account %r can't be read (%s); it may not sign in", name, error)
             return None
@@ -159,7 +159,9 @@ class PeopleStore:
         """From now on `who` sees `patient`, for a time."""
         now_ms = self._clock()
         glass = Glass(who, patient, reason, now_ms, now_ms + for_ms)
-        sealed = self.master.wrap(json.dumps(asdict(glass)).encode(), _glass_context(who, patient))
+        sealed = self.master.wrap(
+            json.dumps(asdict(glass)).encode(), glass_context(_glass_field(who, patient).encode())
+        )
         with translated():
             self.client.hset(GLASS, _glass_field(who, patient), sealed)
         return glass
@@ -187,7 +189,7 @@ class PeopleStore:
     def _open_glass(self, field: str, blob: bytes) -> Glass | None:
         who, _, patient = field.partition("|")
         try:
-            return Glass(**json.loads(self.master.unwrap(blob, _glass_context(who, patient))))
+            return Glass(**json.loads(self.master.unwrap(blob, glass_context(_glass_field(who, patient).encode()))))
         except (Rejected, ValueError, TypeError) as error:
             log.error("broken glass %r can't be read (%s); nobody sees anything through it", field, error)
             return None
@@ -197,5 +199,11 @@ def _glass_field(who: str, patient: str) -> str:
     return f"{who}|{patient}"  # a name holds no bar
 
 
-def _glass_context(who: str, patient: str) -> bytes:
-    return b"glass|" + _glass_field(who, patient).encode()
+def account_context(name: bytes) -> bytes:
+    """What an account's wrap is bound to."""
+    return b"people|" + name
+
+
+def glass_context(field: bytes) -> bytes:
+    """What the wrap of broken glass is bound to."""
+    return b"glass|" + field

@@ -21,6 +21,9 @@ from twin_engine.store.audit import CONTEXT as AUDIT
 from twin_engine.store.audit import KEY_CONTEXT as AUDIT_KEY_CONTEXT
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import StoreDown
+from twin_engine.store.people import GLASS, PEOPLE, account_context, glass_context
+from twin_engine.store.sessions import SESSION, session_context
+from twin_engine.store.signin import BEGUN
 from twin_engine.store.vault import Vault
 from twin_engine.store.vault import context as data_key_context
 
@@ -71,7 +74,7 @@ def _string(batch: Client, vault: Vault, place: Place, key: str) -> int:
     if new is None:
         return 0
     batch.multi()
-    batch.set(key, new)
+    batch.set(key, new, keepttl=True)  # a session's time goes on
     batch.execute()
     return 1
 
@@ -161,5 +164,9 @@ PLACES = (
     Place(keys.acts("*"), "stream", _under(lambda key, _: act_context(_shard(key)))),
     Place(keys.AUDIT_IN, "stream", _under(lambda _key, _entry: AUDIT)),
     Place(keys.AUDIT_KEY, "string", _under(lambda _key, _field: AUDIT_KEY_CONTEXT)),
+    Place(PEOPLE, "hash", _under(lambda _key, name: account_context(name))),
+    Place(GLASS, "hash", _under(lambda _key, field: glass_context(field))),
+    Place(SESSION + "*", "string", _under(lambda key, _: session_context(key.removeprefix(SESSION)))),
+    Place(BEGUN + "*", "string", _under(lambda key, _: key.encode())),
     Place(keys.erased("*"), "hash", _under(lambda key, record: b"erased|" + _shard(key).encode() + b"|" + record)),
 )

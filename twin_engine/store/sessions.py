@@ -22,6 +22,7 @@ from twin_engine.store.people import Clock, clock_ms
 
 log = logging.getLogger(__name__)
 
+SESSION = "eb:people:session:"
 SECRET_BYTES = 32
 TOUCH_EVERY_MS = 15_000
 
@@ -148,11 +149,11 @@ class SessionStore:
         return new
 
     def _seal(self, session: Session) -> bytes:
-        return self._master.wrap(json.dumps(asdict(session)).encode(), b"session|" + session.id.encode())
+        return self._master.wrap(json.dumps(asdict(session)).encode(), session_context(session.id))
 
     def _open(self, session_id: str, blob: bytes) -> Session | None:
         try:
-            return Session(**json.loads(self._master.unwrap(blob, b"session|" + session_id.encode())))
+            return Session(**json.loads(self._master.unwrap(blob, session_context(session_id))))
         except (Rejected, ValueError, TypeError) as error:
             log.error("a session can't be read (%s); it counts as ended", error)
             return None
@@ -163,8 +164,13 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
+def session_context(session_id: str) -> bytes:
+    """What a session's wrap is bound to."""
+    return b"session|" + session_id.encode()
+
+
 def _key(session_id: str) -> str:
-    return f"eb:people:session:{session_id}"
+    return SESSION + session_id
 
 
 def _of(name: str) -> str:

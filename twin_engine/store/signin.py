@@ -18,6 +18,7 @@ from security.keys import MasterKey
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.people import Clock, clock_ms
 
+BEGUN = "eb:signin:begun:"
 WINDOW_S = 15 * 60
 MOST_WAIT_S = 5 * 60
 FREE_OF_ACCOUNT, FREE_OF_ADDRESS, FREE_OF_BROWSER = 5, 30, 10
@@ -97,4 +98,4 @@ def _keys(bucket: str) -> tuple[str, str]:
 
 
 def _begun(state: str) -> str:
-    return f"eb:signin:begun:{hashlib.sha256(state.encode('utf-8', 'replace')).hexdigest()}"
+    return BEGUN + f"{hashlib.sha256(state.encode('utf-8', 'replace')).hexdigest()}"

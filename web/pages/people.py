@@ -64,6 +64,11 @@ def account_page(
         )
     }
 <form method="post" action="{ACCOUNT}/end-others">{hidden("csrf", csrf)}
+{
+        field(t("people.password_now"), "now", "password", autocomplete="current-password", required="required")
+        if local
+        else ""
+    }
 <button class="eb-button">{escape(t("people.end_others"))}</button></form>"""
     return document(tongue, t("people.nav.account"), body, ACCOUNT, above)
 
@@ -84,7 +89,9 @@ def _session(t: Translate, session: Session, own: Session) -> list[str]:
             escape(this)]  # fmt: skip
 
 
-def glass_page(tongue: str, above: str, csrf: str, mine: Sequence[tuple[Glass, str]], trouble: str, number: str) -> str:
+def glass_page(
+    tongue: str, above: str, csrf: str, mine: Sequence[tuple[Glass, str]], trouble: str, number: str, reason: str
+) -> str:
     """The form, and what is open now, each with the patient's name."""
     t = words(tongue)
     open_now = table(t("people.glass.open"), [t(f"people.glass.{n}") for n in ("patient", "reason", "until", "end")],
@@ -97,6 +104,7 @@ def glass_page(tongue: str, above: str, csrf: str, mine: Sequence[tuple[Glass, s
         field(
             t("people.glass.reason"),
             "reason",
+            value=reason,
             required="required",
             minlength=str(REASON_LEAST),
             maxlength=str(REASON_MOST),
