@@ -25,6 +25,13 @@ _STREAMS = "+ping +auth +hello +select +multi +exec +discard"
 _LOG = "~eb:*:leaves ~eb:*:nodes:* ~eb:*:entries ~eb:*:note ~eb:*:notes ~eb:log:state ~eb:{audit}:key"
 _LOG_READS = "+get +lrange +llen +xrange +xrevrange +hgetall"
 
+# What an engine owns: all of its shards but their checkpoints, which are the notary's. No account, no audit event
+_SHARD = " ".join(f"~eb:{{s*}}:{name}" for name in (
+    "raw", "acts", "cursor", "owner", "fence", "leaves", "nodes:*", "entries", "erased", "sessions", "recipients",
+    "assignments", "dead", "twin:*", "state:*", "heads",
+))  # fmt: skip
+_ENGINE = f"{_SHARD} ~eb:patient* ~eb:key:* ~eb:erased ~eb:master ~eb:route ~eb:homes ~eb:orders"
+
 # user -> (keys, commands): what each process may touch, and nothing else
 _RULES: dict[str, tuple[str, str]] = {
     "ingest": ("~eb:*:raw ~eb:checkpoint:* ~eb:route ~eb:homes", "+xadd +set +get +hmget"),
@@ -44,7 +51,7 @@ _RULES: dict[str, tuple[str, str]] = {
         "~eb:{audit}:* ~eb:audit:in ~eb:*:note ~eb:*:notes ~eb:log:state",
         "+xadd +xdel +rpush +set +get +hset +llen +lrange +exists +watch +unwatch",
     ),
-    "engine": ("~eb:*", "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
+    "engine": (_ENGINE, "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
     "eraser": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +info +bgrewriteaof"),
     "keeper": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +shutdown +info +memory"),
 }
