@@ -106,6 +106,13 @@ class LogKeeper:
         self._publish(now_ms)
         return new
 
+    def report(self, findings: list[Finding], now_ms: int) -> list[Finding]:
+        """Raise the alarm for what was found elsewhere. Returns what is new."""
+        new = self.memory.raise_alarm(findings, now_ms)
+        if new:
+            notary_memory.save(self._which.memory, self.memory)
+        return new
+
     def examine(self, now_ms: int) -> tuple[int, list[Finding]]:
         """(leaves, what is wrong), by a look at everything that nothing remembers."""
         try:
@@ -306,8 +313,7 @@ class Notary:
     def round(self, *, whole: bool) -> list[tuple[str, Finding]]:
         """One look at every log. Returns what is newly found. Raises StoreDown."""
         began_s = time.monotonic()
-        self._sequence()
-        found = list[tuple[str, Finding]]()
+        found = [(keys.AUDIT_LOG, hole) for hole in self._sequence()]
         for name, keeper in self.keepers.items():
             self._hear_a_person(name, keeper)
             new = keeper.look(self._clock_ms(), whole=whole)
@@ -319,13 +325,16 @@ class Notary:
                 log.warning("a look at everything took %.0f s, more than the %g s between two", took_s, WHOLE_S)
         return found
 
-    def _sequence(self) -> None:
+    def _sequence(self) -> list[Finding]:
+        """What waits gets its place. Returns what was found missing of it, which the log itself says already."""
         try:
             for _ in range(_BATCHES):
                 if not self._queue.take(self._clock_ms()):
                     break
         except (StoreCorrupt, SecurityError, ValueError) as error:
             log.error("the audit log takes no events: %s", error)
+        holes = self._queue.take_holes()
+        return self.keepers[keys.AUDIT_LOG].report(holes, self._clock_ms()) if holes else []
 
     def _hear_a_person(self, name: str, keeper: LogKeeper) -> None:
         path = self._inbox / name

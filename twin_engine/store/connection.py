@@ -51,8 +51,8 @@ def translated() -> Iterator[None]:
         raise StoreDown("expected Redis to be ready, but it still loads its data; nothing was written") from error
     except redis.exceptions.NoPermissionError as error:
         raise NotPermitted(
-            f"expected this process' Redis user to be allowed what it does, got '{error}'; nothing was read or written: "
-            "an operator must give it the rules of this version (docs/operations.md, 'A Redis of your own') and ACL LOAD"
+            f"expected the Redis user of this process to be allowed what it does, got '{error}'; nothing was read or "
+            "written: an operator must give it this version's rules (docs/operations.md, 'A Redis of your own')"
         ) from error
     except redis.ResponseError as error:
         if str(error).startswith(("MISCONF", "LOADING", "NOAUTH")):

@@ -33,7 +33,10 @@ eb:checkpoint:PARTITION  string    offset of the last event stored
 eb:orders                stream    what is to be sent down to devices
 eb:people*, eb:signin*   several   accounts, sessions, attempts to sign in: twin_engine/store/people.py has the table
 eb:audit:in              stream    audit events on their way into the audit log, sealed under the master key
+eb:audit:count           integer   how many events were ever left there
 eb:{audit}:entries       stream    the audit log's entries, sealed under its own data key, for good
+eb:{audit}:writers       hash      writer of audit events -> the number of its next one, and when it last wrote
+eb:{audit}:taken         integer   how many of eb:audit:count have their place, or were told to be missing
 eb:{audit}:key           string    that data key, wrapped by the master key
 eb:log:state             hash      log -> what the notary found, JSON
 =======================  ========  ===============================================================================
@@ -48,11 +51,12 @@ ROUTE = "eb:route"
 HOMES = "eb:homes"
 SHARDS = "eb:shards"
 ORDERS = "eb:orders"
-AUDIT_IN = "eb:audit:in"
+AUDIT_IN, AUDIT_COUNT = "eb:audit:in", "eb:audit:count"
 ERASED = "eb:erased"
 MASTER = "eb:master"
 AUDIT_LOG = "audit"  # named like a shard; its keys are those of a shard's log
 AUDIT_KEY = "eb:{audit}:key"
+AUDIT_WRITERS, AUDIT_TAKEN = "eb:{audit}:writers", "eb:{audit}:taken"
 LOG_STATE = "eb:log:state"
 HISTORY_MS = 6 * 3600 * 1000  # at most six hours of history in Redis
 

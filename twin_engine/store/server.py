@@ -40,16 +40,19 @@ _RULES: dict[str, tuple[str, str]] = {
         f"~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:erased ~eb:*:assignments {_LOG}",
         f"+xread +exists +smembers {_LOG_READS}",
     ),
-    "acts": ("~eb:*:acts ~eb:orders ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
+    "acts": ("~eb:*:acts ~eb:orders ~eb:audit:in ~eb:audit:count", "+xadd +incr"),  # the web's other hand: it asks
     "people": (
         "~eb:people* ~eb:signin*",
         "+get +set +mget +del +getdel +hget +hset +hsetnx +hdel +hlen +hmget +hgetall +sadd +srem +smembers +incrby "
         "+decrby +expire +pexpire +pttl +watch +unwatch",
     ),  # the web's third hand: who may come in
-    "notary": (f"{_LOG} ~eb:*:raw ~eb:*:dead ~eb:*:cursor ~eb:*:erased ~eb:audit:in", f"+hmget +hget {_LOG_READS}"),
+    "notary": (
+        f"{_LOG} ~eb:*:raw ~eb:*:dead ~eb:*:cursor ~eb:*:erased ~eb:audit:in ~eb:audit:count",
+        f"+hmget +hget {_LOG_READS}",
+    ),
     "scribe": (  # the notary's other hand
-        "~eb:{audit}:* ~eb:audit:in ~eb:*:note ~eb:*:notes ~eb:log:state",
-        "+xadd +xdel +rpush +set +get +hset +llen +lrange +exists +watch +unwatch",
+        "~eb:{audit}:* ~eb:audit:in ~eb:audit:count ~eb:*:note ~eb:*:notes ~eb:log:state",
+        "+xadd +xdel +incr +rpush +set +get +hset +hgetall +hdel +llen +lrange +exists +watch +unwatch",
     ),
     "engine": (_ENGINE, "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
     "eraser": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +info +bgrewriteaof"),
