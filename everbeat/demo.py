@@ -33,7 +33,7 @@ from everbeat.supervisor import Job, Supervisor
 from security.identity import wall_clock_ms
 from twin_engine.registry import PatientCard
 from twin_engine.store.errors import StoreDown
-from twin_engine.store.server import command, prepare
+from twin_engine.store.server import command
 
 Say = Callable[[str], None]
 WATCH_S = 0.25
@@ -168,7 +168,7 @@ def _all_here(settings: Settings, plan: DemoPlan) -> bool:
 def _start_redis(settings: Settings, supervisor: Supervisor) -> None:
     if settings.redis_url is not None:
         return
-    supervisor.start(Job("redis", command(prepare(settings.redis_files.directory))))
+    supervisor.start(Job("redis", command(settings.prepare_redis())))
     deadline_s = time.monotonic() + READY_S
     while True:
         try:

@@ -38,6 +38,8 @@ from twin_engine.witnessing import Push, WitnessAddress, ask
 log = logging.getLogger(__name__)
 
 ROUND_S = 2.0
+Watch = Callable[[int], Sequence[AuditEvent]]  # looks at something else of the house: (UTC ms) -> what is to be told
+
 WHOLE_S = 20.0  # between two looks at everything: a third of what is promised
 SIGN_S, SIGN_LEAVES = 10.0, 1000  # a checkpoint after so long, or after so many new leaves
 REFRESH_S = 60.0  # a witness' word is renewed, so that it says "as of now"
@@ -289,15 +291,16 @@ class Notary:
     def __init__(
         self, logs: Sequence[Notarised], reader: Client, scribe: Client, key: Ed25519PrivateKey, master: MasterKey,
         clock_ms: Callable[[], int], witnesses: Sequence[WitnessAddress],
-        push: Push, inbox: Path,
+        push: Push, inbox: Path, watches: Sequence[Watch] = (),
     ) -> None:  # fmt: skip
+        """`watches` are called with each look at everything; each says only what has changed, and raises StoreDown."""
         away: dict[str, float] = {}
         self.keepers = {
             which.name: LogKeeper(which, reader, scribe, key, master, witnesses, push, away) for which in logs
         }
         self._queue = AuditKeeper(reader, scribe, master)
         self._audit = AuditWriter(scribe, master)
-        self._clock_ms, self._inbox = clock_ms, inbox
+        self._clock_ms, self._inbox, self._watches = clock_ms, inbox, watches
         self._whole_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -320,6 +323,9 @@ class Notary:
             found += [(name, finding) for finding in new]
             self._tell(name, new)
         if whole:
+            for watch in self._watches:
+                for event in watch(self._clock_ms()):
+                    self._audit.write(event)
             self._whole_s = began_s
             if (took_s := time.monotonic() - began_s) > WHOLE_S:
                 log.warning("a look at everything took %.0f s, more than the %g s between two", took_s, WHOLE_S)
