@@ -76,9 +76,9 @@ def fsck() -> None:
 
     with _one_line_errors():
         settings = Settings.from_env()
-        is_wrong, is_lost = _say_findings(_everything(settings)), _say_lost(settings)
         for line in memory_warnings(read_memory(notarial.hands(settings)[0])):
             print(line)
+        is_lost, is_wrong = _say_lost(settings), _say_findings(_everything(settings))
         if is_wrong or is_lost:
             raise typer.Exit(1)
 

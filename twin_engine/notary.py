@@ -316,6 +316,9 @@ class Notary:
     def round(self, *, whole: bool) -> list[tuple[str, Finding]]:
         """One look at every log. Returns what is newly found. Raises StoreDown."""
         began_s = time.monotonic()
+        for watch in self._watches if whole else ():  # first: they also say why the rest can't be done
+            for event in watch(self._clock_ms()):
+                self._audit.write(event)
         found = [(keys.AUDIT_LOG, hole) for hole in self._sequence()]
         for name, keeper in self.keepers.items():
             self._hear_a_person(name, keeper)
@@ -323,9 +326,6 @@ class Notary:
             found += [(name, finding) for finding in new]
             self._tell(name, new)
         if whole:
-            for watch in self._watches:
-                for event in watch(self._clock_ms()):
-                    self._audit.write(event)
             self._whole_s = began_s
             if (took_s := time.monotonic() - began_s) > WHOLE_S:
                 log.warning("a look at everything took %.0f s, more than the %g s between two", took_s, WHOLE_S)

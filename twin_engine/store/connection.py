@@ -45,7 +45,10 @@ def translated() -> Iterator[None]:
     StoreCorrupt for the rest."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError) as error:
+    except redis.OutOfMemoryError as error:
+        text = "expected Redis to have room, but it uses all the memory it may (EVERBEAT_REDIS_MEMORY_MB, maxmemory)"
+        raise StoreDown(f"{text}; nothing was written, and everything waits") from error
+    except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError) as error:
         raise StoreDown(f"expected Redis to answer, got '{error}'; nothing was written") from error
     except redis.BusyLoadingError as error:
         raise StoreDown("expected Redis to be ready, but it still loads its data; nothing was written") from error
