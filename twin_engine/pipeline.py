@@ -45,6 +45,7 @@ from twin_engine.status import event_json
 from twin_engine.store.acts import RawAct
 from twin_engine.store.commit import Commit, DeadLetter, Order, TwinWrite
 from twin_engine.store.errors import Erased, NotOwner, StoreDown, StoreError
+from twin_engine.store.heads import OLDER
 from twin_engine.store.ledger import Line
 from twin_engine.store.raw import RawAnswer, RawEvent, RawRecord
 from twin_engine.store.shard import READ_COUNT, Read, ShardStore
@@ -128,6 +129,7 @@ class Engine:
         self._recipients = Recipients(self._master, self._identity, self._store.recipients(), self._suites)
         self._book = Book(self._store)
         self._clocks: dict[str, DeviceClock] = {}
+        self._put_back = dict[str, str]()  # patient -> what is wrong with the state that lay in the store, until told
         self._twins = {p: self._stored_twin(p) for p in self._book.everybody() if self._store.is_readable(p)}
         self._left_out = {p for p in self._store.patients() if not self._store.is_readable(p)}
         for patient in sorted(self._left_out):
@@ -135,9 +137,15 @@ class Engine:
         log.info("owner of shard %s from %s: %d twins", self._store.shard, self._cursor, len(self._twins))
 
     def _stored_twin(self, patient: str) -> Twin:
-        """As it was put to rest. One that another version wrote starts anew: it learns again, nothing is invented."""
+        """As it was put to rest. One that another version wrote, or that is not the newest, starts anew: it learns
+        again, nothing is invented, and its limits are those of the card.
+        """
         try:
-            snapshot = self._store.snapshot(patient)
+            wrong = self._store.put_back(patient)
+            if wrong is not None:
+                self._put_back[patient] = wrong
+                log.error("the stored twin of %s is not the last one that was written (%s)", patient, wrong or "older")
+            snapshot = None if wrong == OLDER else self._store.snapshot(patient)
             if snapshot is not None:
                 return codec.load(Twin, snapshot)
         except (ValueError, Rejected, zlib.error) as error:
@@ -161,6 +169,9 @@ class Engine:
         work = Commit(self._cursor, self._tick_us)
         stories = Stories(self._twins, self._forecaster)
         self._cut_revoked(stories)
+        for patient, wrong in self._put_back.items():
+            event = told(self._clock_ms(), "put-back", "alarm", variant=wrong)
+            stories.add(patient, Output(events=(event,)))
         taken = self._take_in(records, began_s, work, stories)
         now_ms = self._clock_ms()
         stories.rehearse()
@@ -168,6 +179,7 @@ class Engine:
         if (everyone or (haste and hasty)) and taken == len(records) < READ_COUNT:  # what waits is not silence
             self._tick(self._twins.keys() if everyone else hasty, now_ms, work, stories)
         self._commit(work, stories, now_ms, bool(records))
+        self._put_back.clear()
         if records or stories.patients:
             now_s = self._steady_s()
             if line := self._pace.note(now_s - began_s, now_s):

@@ -19,6 +19,7 @@ eb:{s0}:sessions         hash      device|sid -> session keys and seen numbers, 
 eb:{s0}:recipients       hash      kid -> whose it is, and the private HPKE key, wrapped like a data key
 eb:{s0}:assignments      hash      device -> its assignments, JSON
 eb:{s0}:dead             stream    what could not be used, with the reason
+eb:{s0}:heads            string    digests of the patients' newest snapshots, wrapped by the master key
 eb:{s0}:twin:PATIENT     stream    what each commit made, sealed under the patient's key
 eb:{s0}:state:PATIENT    string    the twin's snapshot, sealed under the patient's key
 eb:patient:PATIENT       string    the patient's card, sealed under the patient's key
@@ -125,6 +126,10 @@ def assignments(shard: str) -> str:
 
 def dead(shard: str) -> str:
     return f"eb:{{{shard}}}:dead"
+
+
+def heads(shard: str) -> str:
+    return f"eb:{{{shard}}}:heads"
 
 
 def twin(shard: str, patient: str) -> str:

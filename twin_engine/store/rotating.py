@@ -28,6 +28,7 @@ from twin_engine.store.audit import CONTEXT as AUDIT
 from twin_engine.store.audit import KEY_CONTEXT as AUDIT_KEY_CONTEXT
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import StoreCorrupt, StoreDown
+from twin_engine.store.heads import context as heads_context
 from twin_engine.store.sweeping import adopt_recipients
 from twin_engine.store.vault import Vault
 from twin_engine.store.vault import context as data_key_context
@@ -55,6 +56,7 @@ PLACES = (
     Place(keys.data_key("*"), "string", lambda key, _: data_key_context(key.removeprefix(keys.data_key("")))),
     Place(keys.recipients("*"), "recipients"),
     Place(keys.acts("*"), "stream", lambda key, _: act_context(_shard(key))),
+    Place(keys.heads("*"), "string", lambda key, _: heads_context(_shard(key))),
     Place(keys.AUDIT_IN, "stream", lambda _key, _field: AUDIT),
     Place(keys.AUDIT_KEY, "string", lambda _key, _field: AUDIT_KEY_CONTEXT),
     Place(keys.erased("*"), "hash", lambda key, record: b"erased|" + _shard(key).encode() + b"|" + record),
