@@ -1,8 +1,8 @@
 """Which snapshot of each patient of a shard is the newest: digests in one sealed list, written with every commit.
 
-Who can write to the database and has no key could put an older snapshot of one patient back: it is sealed, and opens. It
-is not the one of the list then. An older list names another cursor than the one that lies beside it; and an older cursor,
-with all that belongs to it, is the rollback that the notary finds.
+Who can write to the database and has no key could put an older snapshot of one patient back: it is sealed, and opens.
+It is not the one of the list then. An older list names another cursor than the one that lies beside it; and an older
+cursor, with all that belongs to it, is the rollback that the notary finds.
 """
 
 from __future__ import annotations
