@@ -52,7 +52,8 @@ class RedisFeed:
     def history(self, patient: str, t0_s: float, t1_s: float, view: View = "live", coarse: bool = False) -> Past:
         """Samples and events of [t0, t1]; how they are found is told in :mod:`twin_engine.store.archive`."""
         with _readable(patient):
-            self._vault.cipher(patient)
+            if not self._vault.is_erased(patient):
+                self._vault.cipher(patient)  # what the archive holds of her is not shown either
             return self._archive.history(patient, t0_s, t1_s, view, time.time(), coarse)
 
     def _between(self, patient: str, after_id: str, to_ms: int) -> Iterator[Entry]:
