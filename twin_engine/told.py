@@ -26,6 +26,8 @@ SENTENCES: dict[str, str] = {
     "starts anew. What it had learnt and alarms that stood are gone; her limits are those of her card.",
     "event.put-back.unsure": "the store's list of newest states is not the last one: this patient's state may be an "
     "older one. Check her alarms and limits.",
+    "event.clock-back": "The engine's clock was ahead by {seconds} s and was set right: the trace begins anew here. "
+    "What was shown meanwhile bears times that are too late; it is set aside for six hours and not shown as the past.",
     "event.refused": "Refused a message of {device} ({reason}): {detail}",
     "event.refused.forged": "Refused a forged message in the name of {device}: its seal does not match. "
     "No value was taken from it.",
@@ -56,6 +58,10 @@ SENTENCES: dict[str, str] = {
     "event.alarm-raised.distrusted.crisis": "{label}: readings distrusted and beyond the crisis limit {limit} {unit}: "
     "{value} {unit} is outside {low} to {high}",
     "event.alarm-raised.bad-signal": "{label}: bad signal, {quality}",
+    "event.alarm-raised.clock": "the engine's clock and that of {device} disagree by {seconds} s: its readings come "
+    "late, or the engine's clock is ahead",
+    "event.alarm-raised.clock.behind": "the engine's clock is {seconds} s behind that of {device}: its readings lie "
+    "in the future",
     "event.alarm-raised.refused": "a message of {device} was refused ({reason})",
     "event.alarm-over.limit-high": "{label} measured within its limits again: {now} {unit}",
     "event.alarm-over.limit-low": "{label} measured within its limits again: {now} {unit}",
@@ -72,12 +78,14 @@ SENTENCES: dict[str, str] = {
     "{device} itself has not measured again",
     "event.alarm-over.distrusted": "{label}: readings trusted again",
     "event.alarm-over.bad-signal": "{label}: signal no longer bad",
+    "event.alarm-over.clock.device": "the clocks of the engine and of {device} agree again",
     "event.alarm-acknowledged.limit-high": "{who} acknowledged: {label} high",
     "event.alarm-acknowledged.limit-low": "{who} acknowledged: {label} low",
     "event.alarm-acknowledged.silent": "{who} acknowledged: {label} silent",
     "event.alarm-acknowledged.silent.device": "{who} acknowledged: {device} silent",
     "event.alarm-acknowledged.distrusted": "{who} acknowledged: {label} distrusted",
     "event.alarm-acknowledged.bad-signal": "{who} acknowledged: {label} bad signal",
+    "event.alarm-acknowledged.clock.device": "{who} acknowledged: the clocks of the engine and of {device} disagree",
     "event.alarm-acknowledged.refused": "{who} acknowledged: refused messages ({count})",
     "event.audio-paused": "{who} paused the alarm sound for {seconds} s",
     "event.audio-resumed": "{who} switched the alarm sound on again",
@@ -108,6 +116,10 @@ SENTENCES: dict[str, str] = {
     "{value} {unit}, outside {low} to {high}. "
     "Look at the patient first. The raw value is shown in amber.",
     "alarm.bad-signal": "{label}: bad signal, {quality}",
+    "alarm.clock": "The engine's clock and that of {device} disagree by {seconds} s. Its readings are shown at the "
+    "device's time, and may not be shown as the present. Check the time service.",
+    "alarm.clock.behind": "The engine's clock is {seconds} s behind that of {device}. Silence is noticed too late. "
+    "Check the time service.",
     "alarm.refused": "A message of {device} was refused ({reason}). No value was taken from it.",
     "alarm.refused.many": "{count} messages were refused, the last of {device} ({reason}). "
     "No value was taken from them.",

@@ -58,7 +58,7 @@ _RULES: dict[str, tuple[str, str]] = {
         "~eb:{audit}:* ~eb:audit:in ~eb:audit:count ~eb:*:note ~eb:*:notes ~eb:log:state",
         "+xadd +xdel +incr +rpush +set +get +hset +hgetall +hdel +llen +lrange +exists +watch +unwatch",
     ),
-    "engine": (_ENGINE, "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
+    "engine": (_ENGINE, "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim +time"),
     "eraser": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +info +bgrewriteaof"),
     "keeper": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +shutdown +info +memory"),
 }
