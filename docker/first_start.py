@@ -14,12 +14,11 @@ from collections.abc import Callable
 from everbeat.demo_patients import admit
 from everbeat.patients import card_of
 from everbeat.settings import Settings
-from twin_engine.store.server import prepare
 
 
 def redis(settings: Settings) -> None:
     """Write what the Redis container reads."""
-    prepare(settings.redis_files.directory)
+    settings.prepare_redis()
 
 
 STEPS: dict[str, Callable[[Settings], None]] = {

@@ -27,7 +27,7 @@ from everbeat.report import Probe, Report
 from everbeat.settings import Settings
 from everbeat.supervisor import Job, Supervisor
 from twin_engine.store.errors import StoreDown
-from twin_engine.store.server import command, prepare
+from twin_engine.store.server import command
 
 Say = Callable[[str], None]
 WATCH_S = 0.25
@@ -66,7 +66,7 @@ def run(settings: Settings, plan: DemoPlan, say: Say) -> Report | None:
 def _start_redis(settings: Settings, supervisor: Supervisor) -> None:
     if settings.redis_url is not None:
         return
-    supervisor.start(Job("redis", command(prepare(settings.redis_files.directory))))
+    supervisor.start(Job("redis", command(settings.prepare_redis())))
     deadline_s = time.monotonic() + READY_S
     while True:
         try:

@@ -58,7 +58,7 @@ def redis_of(settings: Settings) -> Iterator[None]:
         return
     if not own.config.exists():
         raise StoreDown(f"expected a Redis in {own.directory}, got none; is EVERBEAT_STATE set as for the house?")
-    process = server.start(server.prepare(own.directory))
+    process = server.start(settings.prepare_redis())
     try:
         _wait_until_ready(settings)
         yield

@@ -64,11 +64,18 @@ def witness(
 
 @app.command()
 def fsck() -> None:
-    """Compare everything that is stored with itself, and with what the notary remembers. Changes nothing."""
+    """Compare everything that is stored with itself and with what the notary remembers, and look for every patient's
+    key. Changes nothing.
+    """
+    from everbeat import notarial
+    from twin_engine.store.memory import memory_warnings, read_memory
 
     with one_line_errors():
         settings = Settings.from_env()
-        if _say_findings(_everything(settings)):
+        for line in memory_warnings(read_memory(notarial.hands(settings)[0])):
+            print(line)
+        is_lost, is_wrong = _say_lost(settings), _say_findings(_everything(settings))
+        if is_wrong or is_lost:
             raise typer.Exit(1)
 
 
@@ -193,6 +200,18 @@ def _say_findings(found: dict[str, tuple[int, list[Finding]]]) -> bool:
         for finding in findings:
             print(f"  {finding.kind} at {finding.where}: {finding.detail}")
     return any(findings for _, findings in found.values())
+
+
+def _say_lost(settings: Settings) -> bool:
+    """Whether patients can't be read, for want of a key."""
+    from everbeat import notarial
+    from twin_engine.store.lost import lost_keys, said
+
+    client, _, master = notarial.hands(settings)
+    lost = lost_keys(client, master)
+    for patient, why in sorted(lost.items()):
+        print(said(patient, why))
+    return bool(lost)
 
 
 def _verify_house(logs: list[VerifierKey], trusted: list[VerifierKey]) -> None:

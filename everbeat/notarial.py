@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from everbeat import wiring
 from everbeat.settings import Settings
-from security import files, note, signing
+from everbeat.watching import KeyWatch, ListWatch, MemoryWatch
+from security import authority, files, note, signing
 from security.identity import wall_clock_ms
 from security.keys import MasterKey
 from security.note import LOG, WITNESS, VerifierKey
@@ -74,8 +75,12 @@ def notary(settings: Settings) -> Notary:
     reader, scribe = connect(settings.redis_login("notary")), connect(settings.redis_login("scribe"))
     inbox = files.private_dir(settings.notary / "accepted")
     return Notary(
-        logs(settings), reader, scribe, notary_key(settings), master, wall_clock_ms, witnesses(settings), push, inbox
-    )
+        logs(settings), reader, scribe, notary_key(settings), master, wall_clock_ms, witnesses(settings), push, inbox,
+        watches=[
+            KeyWatch(reader, master), MemoryWatch(reader),
+            ListWatch(settings.ca / authority.TRUST_FILE, settings.ca / authority.LISTS_FILE),
+        ],
+    )  # fmt: skip
 
 
 def hands(settings: Settings) -> tuple[Client, Ed25519PrivateKey, MasterKey]:

@@ -138,6 +138,7 @@ def list_(
         shown = [one for one in rows if everything or one.ends_ms > now_ms or one.revoked_ms is not None]
         say.print(_authorities(ca))
         say.print(_table(shown, f"{len(shown)} certificates"))
+        _say_lists(ca)
         if doubt:
             say.print(f"No new session is opened: {doubt}", style="bold red", markup=False, highlight=False)
         if (ca.directory / "root.key").exists():
@@ -211,6 +212,22 @@ def _authorities(ca: Authority) -> Table:
     if not ca.chain:
         table.caption = "of an older version: the root signs by itself, its key is on this machine (init --replace)"
     return table
+
+
+def _say_lists(ca: Authority) -> None:
+    """Until when each issuer's list of revoked certificates speaks, and loudly where it ends soon."""
+    from security.list_ends import list_ends
+
+    table = Table(title="Lists of revoked certificates")
+    for column in ("of", "until"):
+        table.add_column(column, overflow="fold")
+    rows, now = list_ends(ca.trust_path, ca.lists_path), _now()
+    for row in rows:
+        table.add_row(row.issuer, "none" if row.ends is None else f"{row.ends:%F %R}Z")
+    say.print(table)
+    for row in rows:
+        if row.is_ending(now):
+            say.print(f"Warning: {row.words(now)}", style="bold yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(rows: list[Issued], title: str) -> Table:

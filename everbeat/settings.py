@@ -14,6 +14,7 @@ EVERBEAT_SHARDS            how many shards patients are spread over; default 1
 EVERBEAT_SUITES            cipher suites that devices may seal with, of C, A and B; default C,A,B
 EVERBEAT_WEIGHTS           a folder of weights that `everbeat train` wrote; default: the packaged ones
 EVERBEAT_WITNESSES         who cosigns the logs' checkpoints: ``url+name+id+key``, with spaces between; default: nobody
+EVERBEAT_REDIS_MEMORY_MB   how much memory our own Redis may use; default: half of the machine's, or its container's
 =========================  =====================================================================================
 """
 
@@ -27,7 +28,9 @@ from pathlib import Path
 from security.suite import STRONGEST_FIRST
 from twin_engine.store.connection import RedisLogin
 from twin_engine.store.errors import StoreDown
-from twin_engine.store.server import RedisFiles
+from twin_engine.store.server import RedisFiles, prepare
+
+_LEAST_MEMORY_MB = 16
 
 
 class SettingsError(ValueError):
@@ -48,6 +51,7 @@ class Settings:
     weights: Path | None = None
     suites: tuple[str, ...] = STRONGEST_FIRST
     witnesses: str | None = None
+    redis_memory_mb: int | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -58,6 +62,11 @@ class Settings:
             shards = int(env.get("EVERBEAT_SHARDS", "1"))
         except ValueError as error:
             raise SettingsError(f"expected a number in EVERBEAT_SHARDS, got {env['EVERBEAT_SHARDS']!r}") from error
+        memory = env.get("EVERBEAT_REDIS_MEMORY_MB") or None
+        if memory is not None and not (memory.isdecimal() and int(memory) >= _LEAST_MEMORY_MB):
+            raise SettingsError(
+                f"expected EVERBEAT_REDIS_MEMORY_MB of at least {_LEAST_MEMORY_MB}, got {memory!r}; nothing was started"
+            )
         suites = tuple(name.strip() for name in (env.get("EVERBEAT_SUITES") or ",".join(STRONGEST_FIRST)).split(","))
         if not set(suites) <= set(STRONGEST_FIRST) or len(set(suites)) != len(suites):
             known = ", ".join(STRONGEST_FIRST)
@@ -85,6 +94,7 @@ class Settings:
             Path(env["EVERBEAT_WEIGHTS"]).expanduser().absolute() if env.get("EVERBEAT_WEIGHTS") else None,
             suites,
             witnesses=env.get("EVERBEAT_WITNESSES") or None,
+            redis_memory_mb=None if memory is None else int(memory),
         )
 
     def environment(self) -> dict[str, str]:
@@ -100,6 +110,7 @@ class Settings:
             "EVERBEAT_SUITES": ",".join(self.suites),
             "EVERBEAT_WEIGHTS": str(self.weights) if self.weights else None,
             "EVERBEAT_WITNESSES": self.witnesses,
+            "EVERBEAT_REDIS_MEMORY_MB": None if self.redis_memory_mb is None else str(self.redis_memory_mb),
         }
         return {name: value for name, value in values.items() if value}
 
@@ -132,6 +143,11 @@ class Settings:
     def redis_files(self) -> RedisFiles:
         """Our own Redis, where none is configured."""
         return RedisFiles(self.state / "redis")
+
+    def prepare_redis(self) -> RedisFiles:
+        """Write what our own Redis needs to start."""
+        megabytes = self.redis_memory_mb
+        return prepare(self.redis_files.directory, None if megabytes is None else megabytes << 20)
 
     @property
     def notary(self) -> Path:

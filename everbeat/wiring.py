@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ from security.identity import (
     wall_clock_ms,
 )
 from security.keys import MasterKey
+from security.list_ends import list_warnings
 from security.listing import refresh_lists
 from security.revocation import TrustWatch
 from security.trust import Trust
@@ -78,6 +80,12 @@ def live_trust(settings: Settings) -> Callable[[], Trust]:
     watch = TrustWatch(ca.trust_path, ca.lists_path, wall_clock_ms)
     signed_ms = wall_clock_ms()
 
+    def warn() -> None:
+        for line in list_warnings(ca.trust_path, ca.lists_path, datetime.now(UTC)):
+            log.warning("%s", line)
+
+    warn()
+
     def trust() -> Trust:
         nonlocal signed_ms
         now_ms = wall_clock_ms()
@@ -87,6 +95,7 @@ def live_trust(settings: Settings) -> Callable[[], Trust]:
                 refresh_lists(ca, now_ms=now_ms)
             except (SecurityError, OSError, sqlite3.Error) as error:  # a list that is not renewed must stop no engine
                 log.error("the list of revoked certificates can't be signed anew, and will end: %s", error)
+            warn()
         return watch()
 
     return trust

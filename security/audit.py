@@ -20,7 +20,7 @@ KINDS = frozenset({
     "person.ungranted", "session.ended",
     "device.enrolled", "device.renewed", "device.revoked", "device.refused",
     "patient.act", "patient.consent", "patient.erased",
-    "key.rotated", "config.changed", "log.alarm",
+    "key.rotated", "key.missing", "key.returned", "list.ending", "list.ended", "config.changed", "log.alarm",
 })  # fmt: skip
 
 MAX_EVENT_BYTES = 4096

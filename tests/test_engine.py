@@ -286,7 +286,8 @@ def test_once_a_patients_key_is_destroyed_nothing_of_her_opens_and_the_others_go
     ward.keeper.delete(keys.data_key(PATIENT))
     assert ward.store().sessions() == {}, "session secrets are sealed under her key too"
     web = connect(ward.files.login("web"))
-    assert [card.id for card in RedisFeed(web, Vault(web, ward.master), 1).patients()] == ["p-2"]
+    cards = RedisFeed(web, Vault(web, ward.master), 1).patients()
+    assert [(card.id, card.locked) for card in cards] == [(PATIENT, True), ("p-2", False)], "no tombstone: she stays"
     ward.engine()
     ward.send(ward.frame(8))
     ward.wait_for("refused", 1)

@@ -307,7 +307,7 @@ def test_the_certificate_is_signed_says_what_was_destroyed_and_can_not_be_change
     with pytest.raises(Rejected):
         erasing.check_certificate(where.read_text(), {})
     vault = wiring.vault(house.settings, "keeper")
-    event = open_event(vault.master, vault.client.xrange(keys.AUDIT_IN)[-1][1])
+    event = open_event(vault.master, vault.client.xrange(keys.AUDIT_IN)[-1][1]).event
     assert (event.kind, event.about, event.who) == ("patient.erased", PATIENT, "tester")
 
 

@@ -17,8 +17,7 @@ from everbeat.settings import Settings
 from security.audit import AuditEvent
 from security.errors import SecurityError
 from tests.log_kit import DEVICE, Shard
-from twin_engine.store import keys
-from twin_engine.store import log_records
+from twin_engine.store import keys, log_records
 from twin_engine.store.audit import AuditWriter
 from twin_engine.store.connection import connect
 from twin_engine.store.server import RedisFiles

@@ -360,3 +360,14 @@ def test_records_that_grow_old_and_are_trimmed_are_no_alarm_whoever_is_restarted
     house.keeper.xdel(keys.raw("s0"), middle)
     house.keeper.xdel(keys.entries("s0"), middle)
     assert house.notary.round(whole=True)
+
+
+def test_a_redis_that_was_emptied_is_said_to_be_one_by_the_notary_and_by_fsck(house: House) -> None:
+    """Before, both stumbled over the cursor's missing field, and said only "invalid literal for int()"."""
+    house.shards["s0"].fold(60)
+    house.look()
+    house.keeper.delete(*house.keeper.scan_iter("eb:[{]s0[}]:*"))
+    which = Notarised("s0", f"{HOUSE}/s0", house.state / "s0.json")
+    reader = connect(house.files.login("notary"))
+    for kinds in ({f.kind for f in examine(which, reader, house.key, house.master)[1]}, house.kinds()):
+        assert {"tree-shorter", "since-changed", "checkpoint-changed"} <= kinds and "unreadable" not in kinds

@@ -48,7 +48,7 @@ def test_the_patients_story_says_so(cut: Cut) -> None:
 
 def test_enrolment_and_revocation_are_in_the_audit_logs_stream(house: House, cut: Cut) -> None:
     vault = wiring.vault(house.settings, "keeper")
-    told = [open_event(vault.master, fields) for _, fields in vault.client.xrange(keys.AUDIT_IN)]
+    told = [open_event(vault.master, fields).event for _, fields in vault.client.xrange(keys.AUDIT_IN)]
     kinds = [(event.kind, event.about) for event in told]
     assert ("device.enrolled", STOLEN) in kinds and ("device.enrolled", OTHER) in kinds
     (revoked,) = [event for event in told if event.kind == "device.revoked"]

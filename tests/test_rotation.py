@@ -121,7 +121,7 @@ def test_the_master_key_is_exchanged_under_a_running_writer_and_nothing_is_lost(
     for kid, blob in ward.keeper.hgetall(keys.recipients("s0")).items():
         assert open_stored(fresh, kid, blob)[2] == DEVICE
     events = [open_event(fresh, fields) for _, fields in ward.keeper.xrange(keys.AUDIT_IN)]
-    assert [event.kind for event in events] == ["config.changed", "key.rotated", "key.rotated"]
+    assert [event.event.kind for event in events] == ["config.changed", "key.rotated", "key.rotated"]
     assert all(before not in data for data in bytes_under(house.state / "keys").values()), (
         "the old key's bytes are gone"
     )

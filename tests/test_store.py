@@ -6,14 +6,15 @@ import time
 from pathlib import Path
 
 import pytest
+import redis
 
 from device.ingest import HubEvent
 from security.keys import MasterKey
 from twin_engine.registry import PatientCard, bed_order
 from twin_engine.store import keys
 from twin_engine.store.commit import Commit, TwinWrite
-from twin_engine.store.connection import connect
-from twin_engine.store.errors import StoreDown
+from twin_engine.store.connection import connect, translated
+from twin_engine.store.errors import NotPermitted, StoreCorrupt, StoreDown
 from twin_engine.store.feed import Entry
 from twin_engine.store.ledger import Line
 from twin_engine.store.patients import read_cards
@@ -166,3 +167,32 @@ def test_one_card_that_nobody_can_read_hides_no_other(redis_server, tmp_path: Pa
 def test_beds_are_in_the_order_in_which_people_count() -> None:
     cards = [PatientCard(name, name, 0, name) for name in ("Bed 10", "Bed 4", "ICU 2", "Bed 4b")]
     assert [card.bed for card in sorted(cards, key=bed_order)] == ["Bed 4", "Bed 4b", "Bed 10", "ICU 2"]
+
+
+def test_an_engine_can_write_neither_accounts_nor_audit_events_nor_checkpoints(redis_server) -> None:  # type: ignore[no-untyped-def]
+    files, _ = redis_server
+    engine, keeper = connect(files.login("engine")), connect(files.login("keeper"))
+    keeper.xadd("eb:audit:in", {"b": b"waits"})
+    keeper.hset("eb:people", "dr.wren", b"sealed")
+    for call in (("HSET", "eb:people", "root", "x"), ("HGETALL", "eb:people"), ("DEL", "eb:people"),
+                 ("SET", "eb:people:session:x", "x"), ("SET", "eb:signin:count:x", "1"),
+                 ("XTRIM", "eb:audit:in", "MAXLEN", "0"), ("XADD", "eb:audit:in", "*", "b", "x"),
+                 ("RPUSH", "eb:{audit}:leaves", "x"), ("SET", "eb:{audit}:key", "x"),
+                 ("HSET", "eb:log:state", "s0", "x"), ("SET", keys.note("s0"), "x"),
+                 ("SET", keys.checkpoint("0"), "9")):  # fmt: skip
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            engine.execute_command(*call)
+    assert keeper.xlen("eb:audit:in") == 1 and keeper.hget("eb:people", "dr.wren") == b"sealed"
+
+
+def test_what_an_acl_forbids_is_said_to_be_forbidden_and_not_spoilt_data(redis_server) -> None:  # type: ignore[no-untyped-def]
+    files, _ = redis_server
+    client = connect(files.login("web"))
+    said = "expected the Redis user of this process to be allowed .* an operator must"
+    with pytest.raises(NotPermitted, match=said) as told, translated():
+        client.set("eb:key:p-1", b"x")
+    assert not isinstance(told.value, StoreCorrupt) and "spoilt" not in str(told.value)
+    with pytest.raises(NotPermitted), translated(), client.pipeline(transaction=True) as batch:
+        batch.set("eb:key:p-1", b"x").execute()
+    with pytest.raises(StoreCorrupt), translated():
+        client.lrange(keys.leaves("s0"), "a", "b")

@@ -98,6 +98,13 @@ class LogKeeper:
             new += memory.raise_alarm([self._unreadable(error)], now_ms)
         return new
 
+    def report(self, findings: list[Finding], now_ms: int) -> list[Finding]:
+        """Raise the alarm for what was found elsewhere. Returns what is new."""
+        new = self.memory.raise_alarm(findings, now_ms)
+        if new:
+            self._save()
+        return new
+
     def examine(self, now_ms: int) -> tuple[int, list[Finding]]:
         """(leaves, what is wrong), by a look at everything that nothing remembers."""
         try:

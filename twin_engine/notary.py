@@ -18,6 +18,7 @@ from security.audit import AuditEvent
 from security.errors import SecurityError
 from security.keys import MasterKey
 from twin_engine.log_keeper import LogKeeper, Notarised
+from twin_engine.store import keys
 from twin_engine.store.audit import AuditWriter
 from twin_engine.store.auditlog import AuditKeeper
 from twin_engine.store.connection import Client
@@ -28,6 +29,8 @@ from twin_engine.witnessing import Push, WitnessAddress
 log = logging.getLogger(__name__)
 
 ROUND_S = 2.0
+Watch = Callable[[int], Sequence[AuditEvent]]  # looks at something else of the house: (UTC ms) -> what is to be told
+
 WHOLE_S = 20.0  # between two looks at everything: a third of what is promised
 _BATCHES = 25  # of audit events in one round: who floods the queue must not delay an alarm
 
@@ -38,15 +41,16 @@ class Notary:
     def __init__(
         self, logs: Sequence[Notarised], reader: Client, scribe: Client, key: Ed25519PrivateKey, master: MasterKey,
         clock_ms: Callable[[], int], witnesses: Sequence[WitnessAddress],
-        push: Push, inbox: Path,
+        push: Push, inbox: Path, watches: Sequence[Watch] = (),
     ) -> None:  # fmt: skip
+        """`watches` are called with each look at everything; each says only what has changed, and raises StoreDown."""
         away: dict[str, float] = {}
         self.keepers = {
             which.name: LogKeeper(which, reader, scribe, key, master, witnesses, push, away) for which in logs
         }
         self._queue = AuditKeeper(reader, scribe, master)
         self._audit = AuditWriter(scribe, master)
-        self._clock_ms, self._inbox = clock_ms, inbox
+        self._clock_ms, self._inbox, self._watches = clock_ms, inbox, watches
         self._whole_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -62,8 +66,10 @@ class Notary:
     def round(self, *, whole: bool) -> list[tuple[str, Finding]]:
         """One look at every log. Returns what is newly found. Raises StoreDown."""
         began_s = time.monotonic()
-        self._sequence()
-        found = list[tuple[str, Finding]]()
+        for watch in self._watches if whole else ():  # first: they also say why the rest can't be done
+            for event in watch(self._clock_ms()):
+                self._audit.write(event)
+        found = [(keys.AUDIT_LOG, hole) for hole in self._sequence()]
         for name, keeper in self.keepers.items():
             self._hear_a_person(name, keeper)
             self._tell(name, keeper)  # what could not be told in the last round
@@ -75,13 +81,16 @@ class Notary:
                 log.warning("a look at everything took %.0f s, more than the %g s between two", took_s, WHOLE_S)
         return found
 
-    def _sequence(self) -> None:
+    def _sequence(self) -> list[Finding]:
+        """What waits gets its place. Returns what was found missing of it, which the log itself says already."""
         try:
             for _ in range(_BATCHES):
                 if not self._queue.take(self._clock_ms()):
                     break
         except (StoreCorrupt, SecurityError, ValueError) as error:
             log.error("the audit log takes no events: %s", error)
+        holes = self._queue.take_holes()
+        return self.keepers[keys.AUDIT_LOG].report(holes, self._clock_ms()) if holes else []
 
     def _hear_a_person(self, name: str, keeper: LogKeeper) -> None:
         path = self._inbox / name

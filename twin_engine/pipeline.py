@@ -47,6 +47,7 @@ from twin_engine.status import event_json
 from twin_engine.store.acts import RawAct
 from twin_engine.store.commit import Commit, DeadLetter, Order, TwinWrite
 from twin_engine.store.errors import Erased, NotOwner, StoreDown, StoreError
+from twin_engine.store.heads import OLDER
 from twin_engine.store.ledger import Line
 from twin_engine.store.raw import RawAnswer, RawEvent, RawRecord
 from twin_engine.store.shard import READ_COUNT, Read, ShardStore
@@ -131,6 +132,7 @@ class Engine:
         self._commands = Commands(self._gate, self._recipients.patient_of)
         self._book = Book(self._store)
         self._clocks: dict[str, DeviceClock] = {}
+        self._put_back = dict[str, str]()  # patient -> what is wrong with the state that lay in the store, until told
         self._hub = (self._clock_ms(), self._now_ms())  # its clock at a moment of the steady one
         self._oldest_ms: int | None = None
         self._twins = {p: self._stored_twin(p) for p in self._book.everybody() if self._store.is_readable(p)}
@@ -140,9 +142,15 @@ class Engine:
         log.info("owner of shard %s from %s: %d twins", self._store.shard, self._cursor, len(self._twins))
 
     def _stored_twin(self, patient: str) -> Twin:
-        """As it was put to rest. One that another version wrote starts anew: it learns again, nothing is invented."""
+        """As it was put to rest. One that another version wrote, or that is not the newest, starts anew: it learns
+        again, nothing is invented, and its limits are those of the card.
+        """
         try:
-            snapshot = self._store.snapshot(patient)
+            wrong = self._store.put_back(patient)
+            if wrong is not None:
+                self._put_back[patient] = wrong
+                log.error("the stored twin of %s is not the last one that was written (%s)", patient, wrong or "older")
+            snapshot = None if wrong == OLDER else self._store.snapshot(patient)
             if snapshot is not None:
                 return codec.load(Twin, snapshot)
         except (ValueError, Rejected, zlib.error) as error:
@@ -168,6 +176,9 @@ class Engine:
         self._follow_clock(work, stories)
         self._cut_revoked(stories)
         self._tell_unanswered(stories)
+        for patient, wrong in self._put_back.items():
+            event = told(self._clock_ms(), "put-back", "alarm", variant=wrong)
+            stories.add(patient, Output(events=(event,)))
         taken = self._take_in(records, began_s, work, stories)
         now_ms = self._clock_ms()
         stories.rehearse()
@@ -175,6 +186,7 @@ class Engine:
         if (everyone or (haste and hasty)) and taken == len(records) < READ_COUNT:  # what waits is not silence
             self._tick(self._twins.keys() if everyone else hasty, now_ms, work, stories)
         self._commit(work, stories, now_ms, bool(records))
+        self._put_back.clear()
         if records or stories.patients:
             now_s = self._steady_s()
             if line := self._pace.note(now_s - began_s, now_s):

@@ -63,6 +63,7 @@ class PatientCard:
     limits: Mapping[str, Limits] = field(default_factory=dict)  # signal -> what differs from DEFAULT_LIMITS
     admitted_ms: int = 0
     discharged_ms: int | None = None
+    locked: bool = False  # nothing of hers can be read now; never stored
 
     @property
     def present(self) -> bool:
@@ -75,7 +76,9 @@ class PatientCard:
 
     def to_json(self) -> str:
         """For the store."""
-        return json.dumps(asdict(self) | {"limits": {name: asdict(row) for name, row in self.limits.items()}})
+        facts = asdict(self) | {"limits": {name: asdict(row) for name, row in self.limits.items()}}
+        del facts["locked"]
+        return json.dumps(facts)
 
     @classmethod
     def from_json(cls, text: str) -> PatientCard:
@@ -83,6 +86,11 @@ class PatientCard:
         facts: dict[str, Any] = json.loads(text)
         facts["limits"] = {name: Limits(**row) for name, row in facts.get("limits", {}).items()}
         return cls(**facts)
+
+
+def locked_card(patient: str) -> PatientCard:
+    """Of somebody of whom only the id can be read: she is here, and whether she has left nobody can know."""
+    return PatientCard(patient, patient, 0, "?", locked=True)
 
 
 def bed_order(card: PatientCard) -> list[tuple[int, str]]:

@@ -22,6 +22,10 @@ SENTENCES: dict[str, str] = {
     "event.quality.recovered": "{label}: the signal is no longer bad",
     "event.drift": "{label}: the model fits this person less well; {reason}",
     "event.fault": "a fault of the engine: some of this patient's samples can't be shown. The engine's log says why.",
+    "event.put-back": "an older state of this patient was put back in the store, or hers was taken away: her twin "
+    "starts anew. What it had learnt and alarms that stood are gone; her limits are those of her card.",
+    "event.put-back.unsure": "the store's list of newest states is not the last one: this patient's state may be an "
+    "older one. Check her alarms and limits.",
     "event.clock-back": "The engine's clock was ahead by {seconds} s and was set right: the trace begins anew here. "
     "What was shown meanwhile bears times that are too late; it is set aside for six hours and not shown as the past.",
     "event.refused": "Refused a message of {device} ({reason}): {detail}",

@@ -106,6 +106,8 @@ class Acts:
         card = self._relay.card(patient)
         if kind != "admit" and (card is None or not card.present):
             raise Wrong("patients.act.left")
+        if card is not None and card.locked:
+            raise Wrong("patients.act.locked")
         checked = check(kind, body, time.gmtime().tm_year)
         unconfirmed = kind in CONSEQUENTIAL and (card is None or not confirms(card, body.get("confirm")))
         wrong = {"confirm": Wrong("patients.wrong.confirm")} if unconfirmed else {}

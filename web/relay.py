@@ -17,7 +17,7 @@ from twin_engine.store.errors import StoreError
 from twin_engine.store.feed import Entry, Feed, PatientCard
 from web.board import Board
 from web.history import History
-from web.room import NOT_SILENT, Room, close, give_all, greet, send_entry
+from web.room import LOCKED, NOT_SILENT, Room, close, give_all, greet, send_entry
 from web.settings import WebSettings
 from web.viewer import Send, Viewer
 from web.ward import Row, summary
@@ -108,7 +108,7 @@ class Relay:
     def _round(self) -> None:
         self._meet_patients()
         with self._lock:
-            last = {patient: room.last_id for patient, room in self._rooms.items()}
+            last = {patient: room.last_id for patient, room in self._rooms.items() if not room.card.locked}
         if not last:
             self._stop.wait(self._settings.block_ms / 1000)
             return
@@ -126,19 +126,21 @@ class Relay:
             for patient in [known for known in self._rooms if known not in cards]:
                 close(self._rooms.pop(patient), now_s)  # erased: whoever watches sees nothing more of her
             for patient, room in self._rooms.items():
-                room.meet(cards[patient])
+                room.meet(cards[patient], now_s)
         for card in cards.values():
             if card.id not in self._rooms:
                 self._open_room(card, now_s)
         self._cards_at = now_s
 
     def _open_room(self, card: PatientCard, now_s: float) -> None:
-        past = self._feed.recent(card.id, self._settings.snapshot_s)
+        past = [] if card.locked else self._feed.recent(card.id, self._settings.snapshot_s)
         start_id = f"{int((now_s - self._settings.snapshot_s) * 1000)}-0"
         room = Room(card, History(self._settings.snapshot_s), start_id, now_s)
         for entry in past:
             room.take(entry)
         room.heard_s = min(room.history.clock_s or now_s, now_s)
+        if card.locked:
+            room.silent = {"since": now_s, "why": LOCKED}
         with self._lock:
             self._rooms[card.id] = room
 

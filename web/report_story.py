@@ -13,7 +13,7 @@ from web.fields import BOUNDS
 from web.words import catalogue, words
 
 ALARMS = ("alarm-raised", "alarm-over", "alarm-acknowledged", "audio-paused", "audio-resumed", "gap-opened", "withheld")
-THREATS = ("refused", "quarantined")
+THREATS = ("refused", "quarantined", "put-back")
 PEOPLE = ("admitted", "edited", "transferred", "discharged", "assigned", "released", "limits-changed", "act-refused")
 CHAPTERS = {"alarms": ALARMS, "threats": THREATS, "people": PEOPLE, "commands": ("command",)}
 

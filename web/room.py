@@ -9,7 +9,7 @@ thread.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from twin_engine.registry import DEFAULT_LIMITS, Limits
@@ -22,6 +22,7 @@ from web.ward import Spark
 log = logging.getLogger(__name__)
 
 ERASED = "the record of this patient was erased"
+LOCKED = "locked: the key to the record of this patient is missing"
 NOT_SILENT: dict[str, Any] = {"since": None, "why": ""}
 
 
@@ -44,11 +45,17 @@ class Room:
         if entry.status is not None:
             self.spark.add(entry.status)
 
-    def meet(self, card: PatientCard) -> None:
-        """The record as it is now; viewers are told where it changed."""
+    def meet(self, card: PatientCard, now_s: float) -> None:
+        """The record as it is now; viewers are told where it changed. Of one that is locked the last card stays."""
+        if card.locked:
+            card = replace(self.card, locked=True)
         if card == self.card:
             return
-        self.card = card
+        was_locked, self.card = self.card.locked, card
+        if card.locked or was_locked:
+            self.silent, self.heard_s = ({"since": now_s, "why": LOCKED} if card.locked else None), now_s
+            for viewer in list(self.viewers.values()):
+                viewer.push("silent", self.silent or NOT_SILENT)
         over = self.silent is not None and not card.present
         if over:
             self.silent = None  # nothing is expected of her any more

@@ -25,7 +25,7 @@ QUIET_FRAMES, QUIET_LEAST_S = 3, 10.0  # a device that sent nothing for longer t
 STEP, SLACK = 0.25, 0.06  # confidence is sorted in quarters; a row changes its quarter only when clearly beyond
 _FIRST = ("hr_bpm", "spo2_pct", "resp_rpm", "emg_activity_mV", "gsr_uS", "skin_temp_C")
 _ALARM_FIELDS = ("id", "kind", "channel", "signal", "priority", "since_s", "over_s", "acked_by", "text", "facts")
-_UNACKNOWLEDGED, _SILENT, _ACKNOWLEDGED, _UNSURE, _CALM = 40, 30, 20, 10, 0
+_LOCKED, _UNACKNOWLEDGED, _SILENT, _ACKNOWLEDGED, _UNSURE, _CALM = 44, 40, 30, 20, 10, 0
 
 
 class Spark:
@@ -83,6 +83,7 @@ def summary(card: PatientCard, status: Mapping[str, Any] | None, silent: Mapping
         "device": device_state(card, status),
         "frame_s": max((float(d.get("last_frame_s") or 0) for d in _devices(status)), default=0.0),
         "silent": [round(float(silent["since"]), 1), str(silent["why"])] if silent else None,
+        "locked": card.locked,
     }  # fmt: skip
 
 
@@ -146,6 +147,8 @@ def need(row: Row, before: int | None = None) -> int:
     `before`: the row's last need, which holds a confidence near a category's edge where it was.
     """
     alarm = row["alarm"]
+    if row["locked"]:
+        return _LOCKED  # nobody watches her, and nobody knows what stood
     if alarm and alarm["fresh"]:
         return _UNACKNOWLEDGED + int(alarm["priority"])
     word, confidence, _ = row["sure"]

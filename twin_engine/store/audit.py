@@ -1,11 +1,15 @@
 """Where every process leaves its audit events: one stream, sealed under the master key, written before it is answered.
 
-They wait there until the log's keeper gives each its place in the audit log. Whoever may append here can't read it.
+They wait there until the log's keeper gives each its place in the audit log. Whoever may append here can't read it, and
+who cuts it leaves a hole in the writers' numbers (:mod:`twin_engine.store.audit_numbers`).
 :class:`AuditReader` reads the log itself, for the audit page and ``everbeat audit``.
 """
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from dataclasses import dataclass
 
 from security.audit import AuditEvent
@@ -14,6 +18,7 @@ from security.keys import MasterKey, PatientCipher
 from security.log import read_audit_entry
 from security.merkle import leaf_hash
 from twin_engine.store import keys
+from twin_engine.store.audit_numbers import STALE_MS, WRITER_BYTES, Numbered
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import StoreCorrupt
 
@@ -21,20 +26,37 @@ CONTEXT = b"audit"
 
 
 class AuditWriter:
-    """Appends events. `client` speaks as a user who may write to the stream."""
+    """Appends events, each with its number. `client` speaks as a user who may write to the stream. Thread-safe."""
 
     def __init__(self, client: Client, master: MasterKey) -> None:
         self._client, self._master = client, master
+        self._lock = threading.Lock()  # numbers go out in their order
+        self._name, self._next, self._wrote_s = b"", 0, 0.0
+        self._begin()
 
     def write(self, event: AuditEvent) -> None:
         """Leave one event; on disk when it returns. Raises StoreDown."""
-        with translated():
-            self._client.xadd(keys.AUDIT_IN, {"b": self._master.wrap(event.to_bytes(), CONTEXT)})
+        with self._lock:
+            if (time.monotonic() - self._wrote_s) * 1000 > STALE_MS:
+                self._begin()
+            body = Numbered(self._name, self._next, event).to_bytes()
+            try:
+                with translated(), self._client.pipeline(transaction=True) as batch:
+                    batch.xadd(keys.AUDIT_IN, {"b": self._master.wrap(body, CONTEXT)})
+                    batch.execute_command("INCR", keys.AUDIT_COUNT)  # INCRBY, which could count back, is not allowed
+                    batch.execute()
+            except BaseException:  # it may be there or not: under another name no number is missing or there twice
+                self._begin()
+                raise
+            self._next, self._wrote_s = self._next + 1, time.monotonic()
+
+    def _begin(self) -> None:
+        self._name, self._next, self._wrote_s = os.urandom(WRITER_BYTES), 0, time.monotonic()
 
 
-def open_event(master: MasterKey, fields: dict[bytes, bytes]) -> AuditEvent:
+def open_event(master: MasterKey, fields: dict[bytes, bytes]) -> Numbered:
     """An entry of the stream. Raises Rejected where it was not sealed by this house, KeyError where it holds none."""
-    return AuditEvent.from_bytes(master.unwrap(fields[b"b"], CONTEXT))
+    return Numbered.from_bytes(master.unwrap(fields[b"b"], CONTEXT))
 
 
 KEY_CONTEXT = b"audit|key"  # what the audit log's wrapped data key is bound to

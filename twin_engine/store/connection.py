@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from twin_engine.store.errors import StoreCorrupt, StoreDown
+from twin_engine.store.errors import NotPermitted, StoreCorrupt, StoreDown
 
 Client = Any  # a redis.Redis that answers in bytes; its own annotations say "bytes or str" everywhere
 
@@ -41,14 +41,23 @@ def connect(login: RedisLogin) -> Client:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Redis' errors as ours: StoreDown (wait, try again) for all that may pass, StoreCorrupt for the rest."""
+    """Redis' errors as ours: StoreDown (wait, try again) for all that may pass, NotPermitted for an operator,
+    StoreCorrupt for the rest."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError) as error:
+    except redis.OutOfMemoryError as error:
+        text = "expected Redis to have room, but it uses all the memory it may (EVERBEAT_REDIS_MEMORY_MB, maxmemory)"
+        raise StoreDown(f"{text}; nothing was written, and everything waits") from error
+    except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError) as error:
         raise StoreDown(f"expected Redis to answer, got '{error}'; nothing was written") from error
     except redis.BusyLoadingError as error:
         raise StoreDown("expected Redis to be ready, but it still loads its data; nothing was written") from error
+    except redis.exceptions.NoPermissionError as error:
+        raise NotPermitted(
+            f"expected the Redis user of this process to be allowed what it does, got '{error}'; nothing was read or "
+            "written: an operator must give it this version's rules (docs/operations.md, 'A Redis of your own')"
+        ) from error
     except redis.ResponseError as error:
-        if str(error).startswith(("MISCONF", "LOADING", "NOPERM", "NOAUTH")):
+        if str(error).startswith(("MISCONF", "LOADING", "NOAUTH")):
             raise StoreDown(f"expected Redis to take the write, got '{error}'; nothing was written") from error
         raise StoreCorrupt(f"expected Redis' data to be ours, got '{error}'; stop and look") from error

@@ -15,6 +15,10 @@ class NotOwner(StoreError):
     """Another engine holds this shard (its fencing token is newer). Stop writing at once."""
 
 
+class NotPermitted(StoreError):
+    """Redis knows the user, and does not let it do this: its rules are not this version's. An operator mends them."""
+
+
 class StoreCorrupt(StoreError):
     """What lies in Redis can't be read back with the keys at hand. Stop, and let a person look."""
 

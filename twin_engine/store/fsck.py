@@ -173,9 +173,14 @@ class RecordCheck:
         self._digests: dict[str, str] = {}  # of records in buckets that are not sealed
         self._same = set[int]()  # buckets that are as they were sealed
 
+    @property
+    def _since(self) -> str:
+        """After which record there are lines; from the first one on, where Redis was emptied and says nothing."""
+        return self._extent.since or "0-0"
+
     def whole(self, now_ms: int) -> list[Finding]:
         """Everything that Redis still holds; also that nothing that was seen has gone or changed."""
-        start = max(horizon(now_ms), self._extent.since, key=order)
+        start = max(horizon(now_ms), self._since, key=order)
         self._seen.forget(start)
         self._walk(start)
         if len(self.findings) < MAX_FINDINGS:
@@ -185,7 +190,7 @@ class RecordCheck:
 
     def newest(self, now_ms: int) -> list[Finding]:
         """What was folded since the last look."""
-        start = max(horizon(now_ms), self._extent.since, self._seen.upto, key=order)
+        start = max(horizon(now_ms), self._since, self._seen.upto, key=order)
         if start == self._seen.upto:
             self._index = self._seen.index
         self._walk(start)

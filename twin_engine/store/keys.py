@@ -19,6 +19,7 @@ eb:{s0}:sessions         hash      device|sid -> session keys and seen numbers, 
 eb:{s0}:recipients       hash      kid -> whose it is, and the private HPKE key, wrapped like a data key
 eb:{s0}:assignments      hash      device -> its assignments, JSON
 eb:{s0}:dead             stream    what could not be used, with the reason
+eb:{s0}:heads            string    digests of the patients' newest snapshots, wrapped by the master key
 eb:{s0}:twin:PATIENT     stream    what each commit made, sealed under the patient's key
 eb:{s0}:twin:PATIENT|aside  hash   such streams that were set aside -> until when they are history (aside.py)
 eb:{s0}:twin:PATIENT|MS  stream    one of them; both for six hours
@@ -35,7 +36,10 @@ eb:checkpoint:PARTITION  string    offset of the last event stored
 eb:orders                stream    what is to be sent down to devices
 eb:people*, eb:signin*   several   accounts, sessions, attempts to sign in: twin_engine/store/people.py has the table
 eb:audit:in              stream    audit events on their way into the audit log, sealed under the master key
+eb:audit:count           integer   how many events were ever left there
 eb:{audit}:entries       stream    the audit log's entries, sealed under its own data key, for good
+eb:{audit}:writers       hash      writer of audit events -> the number of its next one, and when it last wrote
+eb:{audit}:taken         integer   how many of eb:audit:count have their place, or were told to be missing
 eb:{audit}:key           string    that data key, wrapped by the master key
 eb:log:state             hash      log -> what the notary found, JSON
 =======================  ========  ===============================================================================
@@ -50,11 +54,12 @@ ROUTE = "eb:route"
 HOMES = "eb:homes"
 SHARDS = "eb:shards"
 ORDERS = "eb:orders"
-AUDIT_IN = "eb:audit:in"
+AUDIT_IN, AUDIT_COUNT = "eb:audit:in", "eb:audit:count"
 ERASED = "eb:erased"
 MASTER = "eb:master"
 AUDIT_LOG = "audit"  # named like a shard; its keys are those of a shard's log
 AUDIT_KEY = "eb:{audit}:key"
+AUDIT_WRITERS, AUDIT_TAKEN = "eb:{audit}:writers", "eb:{audit}:taken"
 LOG_STATE = "eb:log:state"
 HISTORY_MS = 6 * 3600 * 1000  # at most six hours of history in Redis
 
@@ -123,6 +128,10 @@ def assignments(shard: str) -> str:
 
 def dead(shard: str) -> str:
     return f"eb:{{{shard}}}:dead"
+
+
+def heads(shard: str) -> str:
+    return f"eb:{{{shard}}}:heads"
 
 
 def twin(shard: str, patient: str) -> str:

@@ -7,7 +7,7 @@ the engine carries it out. Cards lie sealed under the patients' keys and are rea
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from security.errors import Rejected
@@ -77,25 +77,29 @@ def patient_ids(client: Client) -> list[str]:
 
 def cards_of(client: Client, vault: Vault, ids: Sequence[str]) -> dict[str, PatientCard]:
     """The cards of these patients, by id; without those who were erased, or whose cards nobody can read."""
+    found, locked = find_cards(client, vault, ids)
+    for patient, why in locked.items():
+        log.error("the card of %s can't be read (%s); the patient is left out", patient, why)
+    return found
+
+
+def find_cards(client: Client, vault: Vault, ids: Sequence[str]) -> tuple[dict[str, PatientCard], dict[str, str]]:
+    """The cards that can be read, by id, and why the others can't. Who was erased is in neither."""
     with translated():
         batch = client.pipeline(transaction=False)  # one round trip, however many patients
         for patient in ids:
             batch.get(keys.patient(patient)).exists(keys.data_key(patient))
         found = batch.execute()
     rows = zip(ids, found[::2], found[1::2], strict=True)
-    readable = {patient: blob for patient, blob, has_key in rows if blob is not None and has_key}
-    return open_cards(vault, readable)
-
-
-def open_cards(vault: Vault, sealed: Mapping[str, bytes]) -> dict[str, PatientCard]:
-    """The cards by patient. One that can't be read is left out and logged: it must not hide all the others."""
-    found = dict[str, PatientCard]()
-    for patient, blob in sealed.items():
+    cards, locked = dict[str, PatientCard](), dict[str, str]()
+    for patient, blob, has_key in rows:
         try:
-            found[patient] = open_card(vault, patient, blob)
-        except (StoreCorrupt, Rejected, ValueError, TypeError, AttributeError) as error:
-            log.error("the card of %s can't be read (%s); the patient is left out", patient, error)
-    return found
+            if blob is None or not has_key:
+                raise StoreCorrupt(f"expected {'a card' if has_key else 'a data key'} in the store, got none")
+            cards[patient] = open_card(vault, patient, blob)
+        except (StoreCorrupt, Rejected, ValueError, TypeError, AttributeError) as error:  # it must not hide the others
+            locked[patient] = str(error)
+    return cards, {patient: why for patient, why in locked.items() if not vault.is_erased(patient)}
 
 
 def seal_card(vault: Vault, card: PatientCard) -> bytes:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from security.errors import Rejected
 from twin_engine.records import Act
+from twin_engine.registry import bed_order, locked_card
 from twin_engine.store import keys
 from twin_engine.store.acts import write_act
 from twin_engine.store.archive import Archive
 from twin_engine.store.aside import stretches
 from twin_engine.store.commit import read_entry
 from twin_engine.store.connection import Client, translated
+from twin_engine.store.errors import StoreCorrupt
 from twin_engine.store.feed import Entry, PatientCard
 from twin_engine.store.history import Past, View
 from twin_engine.store.log_feed import LogFeed
-from twin_engine.store.patients import read_cards
+from twin_engine.store.patients import find_cards, patient_ids
 from twin_engine.store.vault import Vault
+
+log = logging.getLogger(__name__)
 
 _QUIET_S = 1.5  # without a word; an engine speaks every second
 _CHUNK = 500  # entries a read: a reader of hours must not hold up the others
@@ -33,6 +40,7 @@ class RedisFeed:
         self._vault = vault
         self._shards = shards
         self._archive = Archive(self._between)
+        self._locked = dict[str, str]()  # who can't be read, and why, as it was logged last
         self._quiet_s: dict[str, float] = {}  # patient -> since when (monotonic s) nothing came of her
         self.logs = LogFeed(client, shards)
 
@@ -41,11 +49,15 @@ class RedisFeed:
         since = f"{int((time.time() - seconds) * 1000)}-0"
         with translated():
             found = self._client.xrange(self._key(patient), min=since)
-        return [read_entry(entry_id, fields, self._vault, patient) for entry_id, fields in found]
+        with _readable(patient):
+            return [read_entry(entry_id, fields, self._vault, patient) for entry_id, fields in found]
 
     def history(self, patient: str, t0_s: float, t1_s: float, view: View = "live", coarse: bool = False) -> Past:
         """Samples and events of [t0, t1]; how they are found is told in :mod:`twin_engine.store.archive`."""
-        return self._archive.history(patient, t0_s, t1_s, view, time.time(), coarse)
+        with _readable(patient):
+            if not self._vault.is_erased(patient):
+                self._vault.cipher(patient)  # what the archive holds of her is not shown either
+            return self._archive.history(patient, t0_s, t1_s, view, time.time(), coarse)
 
     def _between(self, patient: str, after_id: str, to_ms: int) -> Iterator[Entry]:
         """Entries after `after_id` up to a time, oldest first, read in chunks."""
@@ -106,10 +118,27 @@ class RedisFeed:
         write_act(self._writer, self._vault.master, keys.shard_of(patient, self._shards), act)
 
     def patients(self) -> list[PatientCard]:
-        """All patients, by bed. Who is not among them any more is forgotten here too."""
-        cards = read_cards(self._client, self._vault)
-        self._archive.keep({card.id for card in cards})
-        return cards
+        """All patients, by bed; those of whom nothing can be read with an empty card that says so.
+
+        Who is not among them any more, or can't be read, is forgotten here too.
+        """
+        cards, locked = find_cards(self._client, self._vault, patient_ids(self._client))
+        self._archive.keep(set(cards))
+        for patient in sorted(locked.keys() - self._locked.keys()):
+            log.error("nothing of %s can be read (%s); the page says so in her place", patient, locked[patient])
+        for patient in sorted(self._locked.keys() & cards.keys()):
+            log.warning("%s can be read again", patient)
+        self._locked = locked
+        return sorted([*cards.values(), *map(locked_card, locked)], key=bed_order)
 
     def _key(self, patient: str) -> str:
         return keys.twin(keys.shard_of(patient, self._shards), patient)
+
+
+@contextmanager
+def _readable(patient: str) -> Iterator[None]:
+    """What can't be opened as StoreCorrupt, the store's own word for it."""
+    try:
+        yield
+    except Rejected as error:
+        raise StoreCorrupt(f"nothing of {patient} can be read now: {error}") from error

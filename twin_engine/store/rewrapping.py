@@ -21,6 +21,7 @@ from twin_engine.store.audit import CONTEXT as AUDIT
 from twin_engine.store.audit import KEY_CONTEXT as AUDIT_KEY_CONTEXT
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import StoreDown
+from twin_engine.store.heads import context as heads_context
 from twin_engine.store.people import GLASS, PEOPLE, account_context, glass_context
 from twin_engine.store.sessions import SESSION, session_context
 from twin_engine.store.signin import BEGUN
@@ -162,6 +163,7 @@ PLACES = (
     Place(keys.data_key("*"), "string", _data_key),
     Place(keys.recipients("*"), "hash", _recipient),
     Place(keys.acts("*"), "stream", _under(lambda key, _: act_context(_shard(key)))),
+    Place(keys.heads("*"), "string", _under(lambda key, _: heads_context(_shard(key)))),
     Place(keys.AUDIT_IN, "stream", _under(lambda _key, _entry: AUDIT)),
     Place(keys.AUDIT_KEY, "string", _under(lambda _key, _field: AUDIT_KEY_CONTEXT)),
     Place(PEOPLE, "hash", _under(lambda _key, name: account_context(name))),

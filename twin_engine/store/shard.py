@@ -26,6 +26,7 @@ from twin_engine.store.aside import set_aside, stretches
 from twin_engine.store.commit import Commit, put
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import NotOwner
+from twin_engine.store.heads import Heads, read_heads
 from twin_engine.store.ledger import Ledger
 from twin_engine.store.patients import cards_of, patient_ids
 from twin_engine.store.renewing import drop_retired
@@ -75,6 +76,7 @@ class ShardStore:
         self._me = uuid.uuid4().hex
         self._token = 0
         self._ledger = Ledger(client, shard)
+        self._heads = Heads()
         self._retention = Retention()
 
     def acquire(self) -> bool:
@@ -87,7 +89,15 @@ class ShardStore:
             self._ledger.forget()
         self._retention = Retention()
         self._settle()
+        self._read_heads()
         return True
+
+    def _read_heads(self) -> None:
+        with translated(), self._client.pipeline(transaction=True) as batch:
+            batch.get(keys.heads(self.shard)).hmget(keys.cursor(self.shard), "id", "tick_us")
+            blob, (cursor, tick_us) = batch.execute()
+        at = ((cursor or b"").decode(), int(tick_us or 0))
+        self._heads = read_heads(blob, self._vault.master, self.shard, at).kept(self._patients())
 
     def _settle(self) -> None:
         """Before anything is read: who was erased is erased again, should this be an old copy; old keys are adopted."""
@@ -153,6 +163,13 @@ class ShardStore:
         if sealed is None:
             return None
         return zlib.decompress(self._vault.cipher(patient).unseal(sealed, b"state|" + patient.encode()))
+
+    def put_back(self, patient: str) -> str | None:
+        """What is wrong with her stored snapshot (:mod:`twin_engine.store.heads`); None where it is the newest.
+
+        Raises Rejected where it can't be opened.
+        """
+        return self._heads.wrong(patient, self.snapshot(patient))
 
     def patients(self) -> set[str]:
         """Who was ever admitted to the shard and not erased, whether anything of her can be read or not."""
@@ -238,7 +255,10 @@ class ShardStore:
             try:
                 self._ledger.append(batch, commit.ledger)
                 put(batch, commit, self._vault, self.shard)
+                heads = self._heads.after(commit)
+                batch.set(keys.heads(self.shard), heads.sealed(self._vault.master, self.shard))
                 self._ledger.settle(batch.execute())
+                self._heads = heads
             except redis.WatchError as error:
                 self._ledger.forget()
                 text = f"shard {self.shard} changed hands, or the master key was exchanged, during a commit"

@@ -24,6 +24,7 @@ STEPS = {  # as in web/ui/src/downtime.js
     "server": ("patient", "monitor", "manual", "call", "back"),
     "engine": ("patient", "monitor", "manual", "call", "back"),
     "store": ("patient", "monitor", "manual", "call", "back"),
+    "locked": ("patient", "monitor", "manual", "call", "back"),
     "devices": ("patient", "monitor", "device", "call", "back"),
 }
 WORKER = """// Keeps the downtime sheet, and nothing else: one document without patients' data.

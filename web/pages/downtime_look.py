@@ -59,6 +59,10 @@ def _drum(x: int) -> str:
     return f'<path d="M{x} 16c0-8 50-8 50 0v32c0 8-50 8-50 0zm0 0c0 8 50 8 50 0" {_LINE}/>'
 
 
+def _lock(x: int) -> str:
+    return f'<path d="M{x} 33h18v13h-18zm4 0v-5c0-6 10-6 10 0v5" fill="#fff" stroke="#b00d15" stroke-width="3"/>'
+
+
 def _band(x: int) -> str:
     return f'<circle cx="{x + 27}" cy="32" r="20" {_LINE}/><path d="M{x + 14} 32h7l5-9 6 18 5-9h6" {_LINE}/>'
 
@@ -68,5 +72,6 @@ PICTURES = {
     "server": _screen(12) + _WHOLE + _box(134, dead=True),
     "engine": _box(18) + _WHOLE + _box(134, dead=True),
     "store": _box(18) + _BROKEN + _drum(134),
+    "locked": _box(18) + _WHOLE + _drum(134) + _lock(150),
     "devices": _band(12) + _BROKEN + _box(134),
 }

@@ -81,9 +81,12 @@ const ofPage = (kind, priority, since, facts) => ({
   over: null, ackedBy: '', acked: null, members: [],
 });
 
+/** Why nothing comes, out of the server's words (web/relay.py, web/room.py): store, locked, or '' where it is the engine. */
+export const causeOf = (why = '') => /^locked|store/.exec(why)?.[0] ?? '';
+
 function lineAlarm({state, since, why = ''}) {
   const facts = {since: clockTime(since)};
-  if (state === 'silent') return [ofPage(/store/.test(why) ? 'silent_store' : 'silent', 3, since, facts)];
+  if (state === 'silent') return [ofPage({store: 'silent_store', locked: 'locked'}[causeOf(why)] ?? 'silent', 3, since, facts)];
   return ['down', 'stale'].includes(state) ? [ofPage('down', 3, since, facts)] : [];
 }
 

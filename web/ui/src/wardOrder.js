@@ -21,10 +21,11 @@ function matches({card}, words) {
 /** How many patients have an alarm of each priority that nobody has acknowledged, and how many are silent. */
 export function count(rows) {
   const sum = {all: 0, 3: 0, 2: 0, 1: 0, silent: 0};
-  for (const {alarm, silent} of rows) {
+  for (const {alarm, silent, locked} of rows) {
     sum.all += 1;
-    if (alarm?.fresh) sum[alarm.priority] += 1;
-    if (silent) sum.silent += 1;
+    if (locked) sum[3] += 1; // counted where the row says it stands, whatever stood before
+    else if (alarm?.fresh) sum[alarm.priority] += 1;
+    if (silent && !locked) sum.silent += 1;
   }
   return sum;
 }

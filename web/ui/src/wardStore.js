@@ -61,7 +61,7 @@ export class WardStore {
     for (const id of gone) this.rows.delete(id);
     for (const [id, news] of Object.entries(rows)) {
       const old = this.rows.get(id);
-      moved ||= !old || ['need', 'card', 'alarm', 'silent'].some((name) => name in news);
+      moved ||= !old || ['need', 'card', 'alarm', 'silent', 'locked'].some((name) => name in news);
       this.rows.set(id, merged(id, all ? null : old, news, t));
     }
     if (moved) this.#say('list');

@@ -2,6 +2,7 @@
 // where the readings come from, and whether the page is current.
 import React, {useEffect, useRef} from 'react';
 import PropTypes from 'prop-types';
+import {causeOf} from '../alarms.js';
 import {go, patientOfPage, replayPath, roomPath} from '../address.js';
 import {language, languages, t} from '../i18n.js';
 import {identity} from '../person.js';
@@ -95,10 +96,10 @@ function Clock() {
 }
 
 function write(s, bar) {
-  const {state, since} = s.connection();
+  const {state, since, why} = s.connection();
   mark(bar, 'data-connected', ['live', 'reconnecting'].includes(state));
   mark(bar, 'data-state', state);
-  put(bar.querySelector('.eb-state'), t(`line.${state}`, {time: hourMinute(since)}));
+  put(bar.querySelector('.eb-state'), t(`line.${causeOf(why) === 'locked' ? 'locked' : state}`, {time: hourMinute(since)}));
   put(bar.querySelector('.eb-lag'), state === 'live' ? t('line.behind', {seconds: s.lag.toFixed(1)}) : '');
   const sources = [...new Set(Object.values(s.status?.devices ?? {}).map((device) => sourceWord(device.source)))];
   const gone = Boolean(s.card?.discharged_ms);

@@ -35,7 +35,7 @@ function WardRow({id, current}) {
   const live = current && !row.silent;
   return (
     <li ref={item} className="eb-wrow" data-patient={id} data-live={live} data-need={row.need}
-      data-priority={current && row.alarm?.fresh ? row.alarm.priority : 0}>
+      data-locked={row.locked} data-priority={current && row.locked ? 3 : current && row.alarm?.fresh ? row.alarm.priority : 0}>
       <p className="eb-wrow-bed">{row.card.bed}</p>
       <div className="eb-wrow-who">
         <a href={roomPath(id)} onClick={(event) => go(event, roomPath(id))}>{row.card.pseudonym}</a>
@@ -61,6 +61,14 @@ function nameOf(row, i) {
 
 /** The alarm that counts most, or why there can be none; where the page is not `current`, that it is the last known. */
 function State({row, now, looks, current}) {
+  if (row.locked) {
+    return (
+      <p className="eb-wrow-state" data-kind="alarm" data-priority="3" data-fresh={current} role={current ? 'alert' : undefined}>
+        <span className="eb-wrow-head"><b className="eb-wrow-stars" aria-hidden="true">{STARS[3]}</b> <b className="eb-wrow-word">{t('ward.priority_3')}</b></span>
+        <span className="eb-wrow-text eb-wrow-long">{t('ward.locked')}</span>
+      </p>
+    );
+  }
   if (row.silent) {
     return <p className="eb-wrow-state" data-kind="silent"><b>{t('ward.silent', {since: clockTime(row.silent[0])})}</b> <span>{t('ward.silent_means')}</span></p>;
   }

@@ -2,6 +2,7 @@
 // moves is written by traces/monitor.js (canvas, at frames) and at ticks (words, cursors).
 import React, {useCallback, useEffect, useLayoutEffect, useReducer, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
+import {causeOf} from '../alarms.js';
 import {version} from '../../package-lock.json';
 import {channelName, t} from '../i18n.js';
 import {Cursors} from '../traces/cursors.js';
@@ -120,7 +121,7 @@ function write(s, box, monitor, cursors) {
 
 function stopText(s) {
   const line = s.connection();
-  const key = {silent: 'traces.stopped_silent', discharged: 'traces.stopped_discharged'}[line.state] ?? 'traces.stopped';
+  const key = {silent: causeOf(line.why) === 'locked' ? 'traces.stopped' : 'traces.stopped_silent', discharged: 'traces.stopped_discharged'}[line.state] ?? 'traces.stopped';
   return t(key, {time: clockTime(line.since)});
 }
 

@@ -29,7 +29,7 @@ function joined(before, after) {
   return [...before.slice(0, -1), [last[0], first[1], ...last.slice(2)], ...rest];
 }
 
-const THREATS = ['refused', 'quarantined'];
+const THREATS = ['refused', 'quarantined', 'put-back'];
 
 /** What an event is on a timeline: 'alarm', 'threat', 'command' or '' for what has no mark. */
 export function markKind(event) {
