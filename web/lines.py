@@ -36,9 +36,12 @@ class Line:
 class Lines:
     """Safe to use from the watcher, the relay and socket threads."""
 
-    def __init__(self, access: Access, cut: Callable[[str, str], None], renew: Callable[[str], None]) -> None:
-        """`cut(sid, namespace)` closes a socket; `renew(sid)` tells it the ward as it may now be seen."""
-        self._access, self._cut, self._renew = access, cut, renew
+    def __init__(
+        self, access: Access, cut: Callable[[str, str], None], renew: Callable[[str], None], tidy: Callable[[], None]
+    ) -> None:
+        """`cut(sid, namespace)` closes a socket; `renew(sid)` tells it the ward as it may now be seen; `tidy()` looks
+        after sockets that are nobody's line."""
+        self._access, self._cut, self._renew, self._tidy = access, cut, renew, tidy
         self._lock = threading.Lock()
         self._lines: dict[str, Line] = {}
         self._seen_s = time.monotonic()
@@ -55,10 +58,15 @@ class Lines:
             if person.session is not None and ids.count(person.session.id) >= LINES_MOST:
                 return False
             self._lines[sid] = Line(namespace, patient, person)
+        self.start()
+        return True
+
+    def start(self) -> None:
+        """Begin to look; a second call does nothing."""
+        with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
                 self._thread.start()
-        return True
 
     def close(self, sid: str) -> None:
         """It is gone; an unknown one is no error."""
@@ -78,6 +86,7 @@ class Lines:
     def _run(self) -> None:
         while not self._stop.wait(CHECK_EVERY_S):
             try:
+                self._tidy()
                 self.check()
             except StoreError as error:
                 log.warning("open sockets can't be held to their sessions: %s", error)

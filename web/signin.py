@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -29,6 +30,7 @@ from twin_engine.store.signin import (
 )
 from web.access import COOKIE, Access, People
 from web.guard import SAFE_METHODS
+from web.hall import RETRY_S, admit
 from web.pages.frame import WARD, back_to, language
 from web.pages.people import sign_in_page
 from web.settings import WebSettings
@@ -72,6 +74,7 @@ class Door:
     def check(self) -> Response | None:
         """None lets the request through."""
         if not self._access.required:
+            admit(request.environ, "")
             return None
         unsafe = request.method not in SAFE_METHODS
         if unsafe and request.headers.get("Origin") not in self._settings.origins:
@@ -81,6 +84,9 @@ class Door:
         person = self._access.person()
         if person is None or person.session is None or self._access.people is None:
             return self._turned_away()
+        if not admit(request.environ, person.session.id):
+            again = {"Retry-After": str(RETRY_S)}
+            return _plain("expected fewer connections of one session; it was refused", 429, again)
         if unsafe and not _token_fits(request.cookies.get(COOKIE, "")):
             self._access.tell("access.refused", person.name, "", {"why": "csrf", "path": request.path})
             return _plain("expected the token of this page's session, got another; nothing was done", 403)
@@ -209,5 +215,5 @@ def cookie(
     answer.set_cookie(name, value, max_age=max_age_s, **options)
 
 
-def _plain(text: str, status: int) -> Response:
-    return Response(f"{text}\n", status, mimetype="text/plain")
+def _plain(text: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(f"{text}\n", status, headers, mimetype="text/plain")

@@ -21,6 +21,7 @@ from web.lines import Lines
 from web.pages.frame import translate
 from web.relay import Relay
 from web.settings import WebSettings
+from web.upgrade import Silent
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,8 @@ class Sockets:
 
     def register(self) -> Lines:
         """Answer both namespaces; gives the watch over what is open."""
-        lines = Lines(self.access, self._cut, self.board.renew)
+        silent = Silent(self.sockets, (SOCKET_NAMESPACE, WARD_NAMESPACE))
+        lines = Lines(self.access, self._cut, self.board.renew, silent.close)
         self._rooms(lines)
         self._ward(lines)
         for namespace in (SOCKET_NAMESPACE, WARD_NAMESPACE):
