@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 0.5
 BLIND_MOST_S = 60.0  # without the store nobody learns of an end; after this long every socket is closed
+SESSION, RIGHTS = "session", "rights"  # why a socket is closed: it is over, or the patient no longer hers
 LINES_MOST = 48  # sockets of one session: tabs on a desk, not a flood
 
 
@@ -37,10 +38,14 @@ class Lines:
     """Safe to use from the watcher, the relay and socket threads."""
 
     def __init__(
-        self, access: Access, cut: Callable[[str, str], None], renew: Callable[[str], None], tidy: Callable[[], None]
+        self,
+        access: Access,
+        cut: Callable[[str, str, str], None],
+        renew: Callable[[str], None],
+        tidy: Callable[[], None],
     ) -> None:
-        """`cut(sid, namespace)` closes a socket; `renew(sid)` tells it the ward as it may now be seen; `tidy()` looks
-        after sockets that are nobody's line."""
+        """`cut(sid, namespace, why)` closes a socket, `why` is :data:`SESSION` or :data:`RIGHTS`; `renew(sid)` tells it
+        the ward as it may now be seen; `tidy()` looks after sockets that are nobody's line."""
         self._access, self._cut, self._renew, self._tidy = access, cut, renew, tidy
         self._lock = threading.Lock()
         self._lines: dict[str, Line] = {}
@@ -111,8 +116,11 @@ class Lines:
         self._seen_s = time.monotonic()
 
     def _hold(self, sid: str, line: Line, person: Person | None) -> None:
-        if person is None or (line.patient and not allowed(person, Right.VIEW, line.patient, clock_ms())):
-            self._end(sid, line)
+        if person is None:
+            self._end(sid, line, SESSION)
+            return
+        if line.patient and not allowed(person, Right.VIEW, line.patient, clock_ms()):
+            self._end(sid, line, RIGHTS)
             return
         changed = person.sees != line.person.sees
         line.person = person
@@ -124,9 +132,9 @@ class Lines:
             with self._lock:
                 lines = {sid: line for sid, line in self._lines.items() if line.person.session}
             for sid, line in lines.items():
-                self._end(sid, line)
+                self._end(sid, line, SESSION)
 
-    def _end(self, sid: str, line: Line) -> None:
+    def _end(self, sid: str, line: Line, why: str) -> None:
         self.close(sid)
-        log.info("a socket of %s was closed: its session is over, or its patient no longer hers", line.person.name)
-        self._cut(sid, line.namespace)
+        log.info("a socket of %s was closed: %s", line.person.name, why)
+        self._cut(sid, line.namespace, why)
