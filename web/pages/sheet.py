@@ -54,7 +54,8 @@ def strip(t: Translate, person: Person, csrf: str, places: Iterable[str]) -> str
 
 def leaving(t: Translate) -> dict[str, str]:
     """What session.js says before a session ends and after it: attributes of an element that nobody sees."""
-    return {f"data-{name}": t(f"people.leave.{name}") for name in LEAVING}
+    holes = {name: f"{{{name}}}" for name in ("minutes", "time", "date")}  # session.js fills them
+    return {f"data-{name}": t(f"people.leave.{name}", **holes) for name in LEAVING}
 
 
 def _leaving(t: Translate) -> str:
