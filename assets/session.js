@@ -27,15 +27,15 @@
     return node;
   };
 
-  /** The words that the page brought along, in its language. */
+  /** The words that the page brings along, in its language; false where it is not drawn yet. */
   function learn() {
-    Object.assign(words, document.getElementById('eb-leave')?.dataset);
+    return Boolean(Object.assign(words, document.getElementById('eb-leave')?.dataset).title);
   }
 
   function end() {
     if (over) return;
     over = true;
-    learn();
+    if (!learn()) return window.location.replace(`/sign-in?ended=1&next=${here()}`); // nothing was drawn yet
     const way = made('a', {className: 'eb-button', href: `/sign-in?next=${here()}`}, said('again'));
     const title = made('h1', {}, said('title'));
     const panel = made('main', {className: 'eb-gone', id: 'eb-ended'}, title, made('p', {}, said('text', {time: clock(Date.now())})), way);
@@ -72,8 +72,7 @@
   }
 
   function warn() {
-    if (over) return;
-    learn();
+    if (over || !learn()) return;
     const [kind, facts] = due();
     if (!kind || warning?.dataset.kind !== kind) {
       warning?.remove();
