@@ -37,7 +37,7 @@
     over = true;
     if (!learn()) return window.location.replace(`/sign-in?ended=1&next=${here()}`); // nothing was drawn yet
     const way = made('a', {className: 'eb-button', href: `/sign-in?next=${here()}`}, said('again'));
-    const title = made('h1', {}, said('title'));
+    const title = made('div', {}, made('h1', {}, said('title')));
     const panel = made('main', {className: 'eb-gone', id: 'eb-ended'}, title, made('p', {}, said('text', {time: clock(Date.now())})), way);
     title.setAttribute('role', 'alert');
     document.title = said('title');
