@@ -24,11 +24,11 @@ def pin_local(state_dir: Path, device_id: str, certificate: bytes, before: bytes
         registry.enrol(device_id, *pins)
 
 
-def renewed_local(state_dir: Path, identity: DeviceIdentity) -> None:
-    """Pin a certificate that a known device renewed by itself. One that is unknown stays so, one disabled too."""
-    pin = hashlib.sha256(identity.chain_der[0]).hexdigest().upper()
+def renewed_local(state_dir: Path, device_id: str, certificate: bytes) -> None:
+    """Pin a renewed certificate (DER) beside the present one. A device that is unknown stays so, one disabled too."""
+    pin = hashlib.sha256(certificate).hexdigest().upper()
     with closing(Registry(state_dir, time.time)) as registry, suppress(UnknownDevice):
-        known = registry.device(identity.device_id)
+        known = registry.device(device_id)
         if known.pinned and pin not in known.thumbprints:
             registry.enrol(known.id, pin, known.thumbprints[0], enabled=known.enabled)
 

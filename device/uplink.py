@@ -2,11 +2,13 @@
 
 Read :meth:`Uplink.run`. One task keeps the connection (``device/link.py``), one closes a frame every interval and puts
 it into the spool (``device/lanes.py``, ``device/spool.py``), one a lane sends what the spool holds until the engine's
-receipt comes back through the twin (``device/sending.py``), one reports counters. While the link has been down for more
-than a few seconds, frames are sealed in the backfill lane.
+receipt comes back through the twin (``device/sending.py``), one reports counters, one asks in time for the next
+certificate (``device/renewing.py``). While the link has been down for more than a few seconds, frames are sealed in the
+backfill lane.
 
 The device frees nothing without a receipt. On a stop it closes the last frame, sends it and waits for receipts; what
-is not receipted by then lies in the spool for the next start.
+is not receipted by then lies in the spool for the next start. It stops by itself when it has got a new certificate:
+whoever runs it starts it again, and then it connects with that one.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ from device.commands import DEFAULT_INTERVAL_S, Controls, answer, interval_s
 from device.frame import Block
 from device.lanes import Lanes, NoRecipient
 from device.link import HubAddress, Link, LinkDown
+from device.renewing import ANSWER, REQUEST, Renewing
 from device.sending import Clock, Counters, Sender
 from device.source import SensorSource, pack
 from device.spool import MAX_BYTES, Spool, SpoolError
 from security.envelope import Lane, Recipient, Rejected
+from security.files import KeyFileError
 from security.identity import DeviceIdentity
 from security.suite import STRONGEST_FIRST
 
@@ -37,6 +41,7 @@ T = TypeVar("T")
 __all__ = ["Clock", "Counters", "HubAddress", "Uplink", "UplinkSettings", "run_device"]
 
 SLICE_S = 10  # readings are taken in slices of at most this, should the process have slept
+RENEW_CHECK_S = 60
 HEARTBEAT_S = 10  # an empty frame says that the device lives while all its sensors are unplugged
 TWIN_KEY = "everbeat"
 
@@ -60,7 +65,10 @@ class UplinkSettings:
 async def run_device(
     settings: UplinkSettings, source: SensorSource, stop: asyncio.Event, clock: Clock | None = None
 ) -> Counters:
-    """Runs the device until `stop` is set and it has drained. Raises SpoolError where the spool can't be used."""
+    """Runs the device until `stop` is set, or it has a new certificate to start with, and it has drained.
+
+    Raises SpoolError where the spool can't be used.
+    """
     uplink = await asyncio.to_thread(Uplink, settings, source, clock or Clock())
     try:
         return await uplink.run(stop)
@@ -84,15 +92,16 @@ class Uplink:
         self._disk_thread = ThreadPoolExecutor(1, "spool")
         self.counters = Counters()
         self.controls = Controls(source.channels, settings.frame_interval_s)
+        self._renewing = Renewing(settings.identity)
 
     async def run(self, stop: asyncio.Event) -> Counters:
         """The device's life: see the module's docstring."""
         self._begin()
         tasks = [asyncio.create_task(work) for work in self._works()]
         frames = asyncio.create_task(self._frames())
-        stopping = asyncio.create_task(stop.wait())
+        stopping = [asyncio.create_task(event.wait()) for event in (stop, self._renewed)]
         try:
-            await asyncio.wait([stopping, frames, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*stopping, frames, *tasks], return_when=asyncio.FIRST_COMPLETED)
             self._raise_failure([frames, *tasks])
             async with self._closing:  # never between taking readings and sealing them
                 frames.cancel()
@@ -100,9 +109,9 @@ class Uplink:
             await self._close_frame()
             await self._drain()
         finally:
-            for task in (stopping, frames, *tasks):
+            for task in (*stopping, frames, *tasks):
                 task.cancel()
-            await asyncio.gather(stopping, frames, *tasks, return_exceptions=True)
+            await asyncio.gather(*stopping, frames, *tasks, return_exceptions=True)
         return self.counters
 
     def close(self) -> None:
@@ -115,7 +124,7 @@ class Uplink:
         self._sender = Sender(self._link, self._spool, self._lanes, self._disk, self._clock, self.counters,
                               self.controls, self._settings.resend_s)  # fmt: skip
         self._changed, self._report_now = asyncio.Event(), asyncio.Event()  # the interval; something worth a report
-        self._can_seal = asyncio.Event()
+        self._can_seal, self._renewed = asyncio.Event(), asyncio.Event()
         self._closing = asyncio.Lock()  # one frame at a time, and no command in the middle of one
         self._taken_ms = 0  # readings up to here have been taken from the source
         self._last_frame_ms = 0
@@ -124,7 +133,8 @@ class Uplink:
             self._can_seal.set()
 
     def _works(self) -> list[Any]:
-        return [self._link.run(), *(self._sender.run(lane) for lane in Lane), self._reports(), self._watch_link()]
+        lanes = (self._sender.run(lane) for lane in Lane)
+        return [self._link.run(), *lanes, self._reports(), self._watch_link(), self._renew()]
 
     def _raise_failure(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:
@@ -207,6 +217,8 @@ class Uplink:
             return
         if words.get("recipient"):
             await self._use_recipient(words["recipient"])
+        if words.get(ANSWER):
+            await self._use_certificate(words[ANSWER])
         receipts = words.get("receipts")
         for sid, data in receipts.items() if isinstance(receipts, dict) else ():
             await self._use_receipt(sid, data)
@@ -235,6 +247,14 @@ class Uplink:
             self._can_seal.set()
         except Rejected as error:
             log.error("a recipient was refused: %s", error)
+
+    async def _use_certificate(self, answer: object) -> None:
+        try:
+            if await self._disk(lambda: self._renewing.take(answer, self._clock.now_ms())):
+                log.info("renewed: stopping, so that the next start connects with the new certificate")
+                self._renewed.set()
+        except (Rejected, KeyFileError, OSError) as error:
+            log.error("a new certificate was not taken: %s", error)
 
     async def _use_receipt(self, sid: str, data: object) -> None:
         if data is None:
@@ -267,6 +287,16 @@ class Uplink:
                     last = properties
             await asyncio.sleep(1)
 
+    async def _renew(self) -> None:
+        """Asks for the next certificate while one is due."""
+        while True:
+            await self._link.up.wait()
+            request = await self._disk(lambda: self._renewing.ask(self._clock.now_ms()))
+            if request is not None:
+                with suppress(LinkDown):
+                    await self._link.report({TWIN_KEY: {REQUEST: request}})
+            await asyncio.sleep(RENEW_CHECK_S)
+
     def _properties(self) -> dict[str, object]:
         dropped, dropped_readings = self._spool.dropped
         return {
@@ -295,7 +325,9 @@ class Uplink:
         log.info("stopping: %d frames sent, %d wait in the spool for their receipts", self.counters.frames_sent,
                  self._spool.count)  # fmt: skip
         with suppress(LinkDown):
-            await self._link.report({TWIN_KEY: self._properties()})
+            await self._link.report(
+                {TWIN_KEY: self._properties() | ({REQUEST: None} if self._renewed.is_set() else {})}
+            )
 
     async def _disk(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk_thread, work)

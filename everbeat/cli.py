@@ -220,6 +220,15 @@ def device(
 
 
 @app.command()
+def registrar() -> None:
+    """Answers devices that ask over the hub for their next certificate; runs where the CA's key lies."""
+    from everbeat import registrar
+
+    with _one_line_errors():
+        registrar.run(Settings.from_env(), _stop_event())
+
+
+@app.command()
 def fleet(
     file: Annotated[Path, typer.Argument(help="A JSON list: device, and replay, or seed, sex and age, of each.")],
     drain: Annotated[float, typer.Option(help="How long to wait for receipts when stopping, in seconds.")] = 12.0,

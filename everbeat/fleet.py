@@ -99,7 +99,7 @@ async def _keep(member: Member, run: Run, stop: asyncio.Event, after_s: float) -
         began_s = time.monotonic()
         try:
             await run(member, stop)
-            return
+            wait_s = FIRST_WAIT_S  # it was stopped, or has a new certificate to start with
         except Exception:  # the edge: whatever one device does, the others go on
             if time.monotonic() - began_s > LAST_WAIT_S:
                 wait_s = FIRST_WAIT_S

@@ -165,7 +165,7 @@ def uplink_settings(
     """A device as it runs: its own identity and state, and its hub (see :func:`hub_address`)."""
     identity = device_identity(settings, device_id)
     if settings.local_hub and hostname is None and settings.ca.exists() and settings.hub.exists():
-        renewed_local(settings.hub, identity)
+        renewed_local(settings.hub, device_id, identity.chain_der[0])
     return UplinkSettings(
         address=hub_address(settings, identity, hostname),
         identity=identity,

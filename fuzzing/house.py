@@ -1,15 +1,17 @@
-"""Targets between sensor and engine: frame, canonical CBOR, envelope, open record, and what devices are told."""
+"""Targets between sensor and engine: frame, canonical CBOR, envelope, open record, renewals, what devices are told."""
 
 from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from device.commands import Controls, answer, interval_s
 from device.frame import Block, Frame, FrameError, Source, decode, encode, quantise
+from device.renewing import make_answer, parse_answer
 from fuzzing.targets import Run
-from security import canonical
+from security import canonical, certificates
 from security import envelope as envelopes
 from security.envelope import Lane, accept_open_record, named_recipient, open_session, parse_header, sign_recipient
 from security.errors import Rejected
@@ -17,6 +19,7 @@ from security.identity import create_ca, issue_device, issue_engine
 from security.keys import create_recipient_key
 from security.receipts import MAX_MESSAGES
 from security.recipient import Recipient
+from security.renewal import check_answer, make_renewal, prove_renewal
 from security.session import Opener, Sealer
 from security.suite import STRONGEST_FIRST
 
@@ -165,3 +168,19 @@ def device_orders() -> Made:
 
     words = [receipt, house.recipient.to_json(), {"signal": "gsr", "connected": False}, {"seconds": 5}, 2.5]
     return run, [json.dumps(word).encode() for word in words]
+
+
+def renewals() -> Made:
+    """What a device asks of the registrar, and what it takes as the answer."""
+    house = _Session()
+    key = certificates.new_key()
+    request = make_renewal(house.device, key, NOW_MS)
+
+    def run(data: bytes) -> None:
+        with suppress(Rejected):
+            assert prove_renewal(data, house.trust, NOW_MS).device == "fuzzed"
+        with suppress(ValueError, RecursionError, Rejected):
+            chain = check_answer(house.device, key, parse_answer(json.loads(data)), NOW_MS)
+            raise AssertionError(f"no CA signed {key}, and yet {chain} was taken")
+
+    return run, [request, json.dumps(make_answer([house.device.certificate])).encode()]

@@ -38,6 +38,7 @@ ROWS = {
     "open-record": Row("fuzzing.house", "open_record"),
     "open-record-signed": Row("fuzzing.house", "signed_open_record"),
     "device-orders": Row("fuzzing.house", "device_orders"),
+    "renewals": Row("fuzzing.house", "renewals"),
     "notes": Row("fuzzing.notes", "notes", "security.proofs"),
     "hub-mqtt": Row("fuzzing.hub", "mqtt"),
     "hub-mqtt-codec": Row("fuzzing.hub", "mqtt_codec"),

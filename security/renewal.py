@@ -13,7 +13,7 @@ the caller's memory to say.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -59,6 +59,17 @@ def make_renewal(
     fields = [_DOMAIN, identity.device_id, now_ms, random(_NONCE_BYTES), list(identity.chain_der), csr]
     body = canonical.encode(fields)
     return canonical.encode([body, identity.key.sign(_signed(body), ec.ECDSA(hashes.SHA256()))])
+
+
+def check_answer(
+    identity: DeviceIdentity, key: ec.EllipticCurvePrivateKey, chain_der: Sequence[bytes], now_ms: int
+) -> list[x509.Certificate]:
+    """The chain that answers a request for `key`, whoever brought it. Raises Rejected on every other."""
+    if identity.trust.verify_device(chain_der, identity.device_id, now_ms) != key.public_key():
+        raise Rejected(
+            Reason.WRONG_KEY, "a certificate for the key that was asked for", "one for another key", "it was not used"
+        )
+    return [x509.load_der_x509_certificate(der) for der in chain_der]
 
 
 def prove_renewal(data: bytes, trust: Trust, now_ms: int, grace: timedelta = timedelta(0)) -> Renewal:

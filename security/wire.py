@@ -28,6 +28,9 @@ class Lane(IntEnum):
     BACKFILL = 1
 
 
+_LANES = tuple(Lane)  # by number
+
+
 class Header(NamedTuple):
     """The first 14 bytes of an envelope or open record."""
 
@@ -50,7 +53,7 @@ def parse_header(data: bytes) -> Header:
     version, flags, sid, seq = _HEADER.unpack_from(data)
     if version != VERSION or flags & ~_KNOWN_FLAGS:
         raise malformed(f"envelope version {VERSION}", f"version {version} with flags {flags:#04x}")
-    return Header(version, Lane(flags & _BACKFILL), bool(flags & _OPEN), sid, seq)
+    return Header(version, _LANES[flags & _BACKFILL], bool(flags & _OPEN), sid, seq)
 
 
 def malformed(expected: str, got: str) -> Rejected:

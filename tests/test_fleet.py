@@ -67,10 +67,25 @@ def test_a_device_that_ran_for_long_is_started_again_as_soon_as_at_first(
             await asyncio.sleep(0.05)  # longer than the longest wait: this one was well
         if started < 5:
             raise OSError("its spool is on a full disk")
+        stop.set()
 
     asyncio.run(asyncio.wait_for(run_fleet([Member("a")], run, asyncio.Event()), 20))
     waits_s = [record.args[1] for record in caplog.records if record.name == "everbeat.fleet" and record.args]
     assert waits_s[-1] == 0.01, waits_s
+
+
+def test_a_device_that_ends_by_itself_with_a_new_certificate_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "FIRST_WAIT_S", 0.01)
+    started = 0
+
+    async def run(member: Member, stop: asyncio.Event) -> None:
+        nonlocal started
+        started += 1
+        if started == 3:
+            stop.set()
+
+    asyncio.run(asyncio.wait_for(run_fleet([Member("a")], run, asyncio.Event()), 20))
+    assert started == 3
 
 
 def test_a_fleet_that_is_told_to_stop_starts_nobody_any_more() -> None:
