@@ -46,6 +46,8 @@ ROWS = {
     "hub-amqp-codec": Row("fuzzing.hub", "amqp_codec"),
     "hub-http": Row("fuzzing.hub", "http"),
     "sockets": Row("fuzzing.page", "sockets"),
+    "page-heads": Row("fuzzing.door", "heads"),
+    "page-cookies": Row("fuzzing.door", "cookies"),
     "page-queries": Row("fuzzing.page", "queries"),
 }
 
