@@ -74,6 +74,24 @@ test('the engine clock follows an engine whose clock was set back', () => {
   assert.equal(clock.now(11), 1000);
 });
 
+test('an engine that was clearly ahead and is set right is noticed, a slewed or late one is not', () => {
+  const clock = new EngineClock();
+  assert.equal(clock.isSetBack(5000, 10), false, 'nothing was heard before');
+  clock.hear(5000, 10);
+  assert.equal(clock.isSetBack(4995, 11), false);
+  assert.equal(clock.isSetBack(4000, 11), true);
+  clock.hear(4000, 11);
+  assert.equal(clock.isSetBack(4001, 12), false);
+});
+
+test('samples that were cleared are gone, and those that follow lie earlier', () => {
+  const s = filled(block(5000, [1, 2, 3]));
+  s.clear();
+  assert.equal(s.last, -Infinity);
+  assert.equal(s.put(block(100, [7, 8])), false);
+  assert.deepEqual(values(s), [7, 8]);
+});
+
 test('the view clock never goes back, and jumps only over holes', () => {
   const clock = new ViewClock();
   let last = clock.advance(100, 0);

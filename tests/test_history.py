@@ -100,6 +100,16 @@ def test_events_are_those_of_the_range_and_devices_those_that_spoke() -> None:
     assert past.devices == {"d": "sensor"}
 
 
+def test_minutes_that_lie_in_the_future_since_the_clock_was_set_back_are_read_anew_when_they_come() -> None:
+    entries = [entry(NOW_S + 86_400, [made(NOW_S + 86_399, [1], MEASURED)])]
+    archive = archive_of(entries)
+    span = ("p", NOW_S + 86_390, NOW_S + 86_410)
+    assert values(archive.history(*span, "live", NOW_S + 86_600).samples["gsr_uS"]) == [1]
+    assert archive.history("p", NOW_S - 10, NOW_S, "live", NOW_S).samples == {}
+    entries[:] = [entry(NOW_S + 86_400, [made(NOW_S + 86_399, [2], MEASURED)])]
+    assert values(archive.history(*span, "live", NOW_S + 86_600).samples["gsr_uS"]) == [2]
+
+
 def test_a_minute_that_still_runs_is_read_on_and_what_was_read_is_not_read_again() -> None:
     entries = [entry(NOW_S - 3, [made(NOW_S - 4, [1], MEASURED)])]
     archive = archive_of(entries)

@@ -22,7 +22,7 @@ from twin_engine.store.connection import connect
 from twin_engine.store.errors import StoreDown
 from twin_engine.store.people import AccountExists, NoSuchAccount, PeopleStore, clock_ms
 from twin_engine.store.server import RedisFiles
-from twin_engine.store.sessions import SessionStore
+from twin_engine.store.sessions import Session, SessionStore
 from twin_engine.store.signin import (
     CROWD_WAITS_S,
     FREE_OF_ADDRESS,
@@ -152,6 +152,47 @@ def test_a_session_of_one_person_can_be_made_into_no_other(store: PeopleStore) -
     stolen = store.client.get(f"eb:people:session:{other.id}")
     store.client.set(f"eb:people:session:{own.id}", stolen)
     assert sessions.find(secret) is None
+
+
+@pytest.mark.redis
+def test_a_clock_that_is_set_back_signs_nobody_out_and_lets_nobody_stay_for_longer(store: PeopleStore) -> None:
+    hour_ms, now_ms = 3_600_000, 1_790_000_000_000
+    clock = [now_ms]
+    sessions, most_ms = SessionStore(store.client, MASTER, clock=lambda: clock[0]), 12 * hour_ms
+    secret, session = sessions.begin(WREN)
+    clock[0] += 20 * 60_000
+    sessions.touch(session)
+    clock[0] -= 6 * hour_ms
+    seen = sessions.find(secret)
+    assert seen is not None and not seen.over(WREN, clock[0])
+    assert (clock[0] - seen.touched_ms, clock[0] - seen.from_ms) == (0, 20 * 60_000), "as old as it was"
+    idle = sessions.find(secret)
+    assert idle == seen and idle.over(WREN, clock[0] + 30 * 60_000), "and idle from then on"
+    assert replace(seen, touched_ms=clock[0] + most_ms).over(WREN, clock[0] + most_ms)
+    clock[0] -= most_ms
+    far = sessions.find(secret)
+    assert far is not None and far.over(WREN, clock[0]), "a step longer than any session ends it"
+
+
+def test_a_password_that_was_set_in_the_future_keeps_nobody_out() -> None:
+    now_ms = 1_790_000_000_000
+    account = replace(WREN, changed_ms=now_ms + 86_400_000)
+    session = Session("id", account.name, account.role, now_ms, now_ms, password_ms=account.changed_ms)
+    assert not session.over(account, now_ms)
+    assert session.over(replace(account, changed_ms=now_ms + 1), now_ms), "another password"
+    old = replace(session, password_ms=None)
+    assert old.over(account, now_ms) and not old.over(replace(account, changed_ms=now_ms - 1), now_ms)
+
+
+@pytest.mark.redis
+def test_glass_that_was_broken_in_the_future_is_not_open_until_then(store: PeopleStore) -> None:
+    now_ms = 1_790_000_000_000
+    clock = [now_ms]
+    people = PeopleStore(store.client, MASTER, clock=lambda: clock[0])
+    people.break_glass("dr.wren", "p-1", "an emergency")
+    assert [g.patient for g in people.glasses()] == ["p-1"]
+    clock[0] -= 86_400_000
+    assert not people.glasses()
 
 
 @pytest.mark.redis

@@ -279,6 +279,35 @@ def test_a_snapshot_reaches_back_no_further_than_it_promises() -> None:
     assert min(s.times_us[0] for s in blocks) >= 1089e6
 
 
+def test_a_snapshot_after_the_engines_clock_was_set_back_holds_nothing_of_the_future() -> None:
+    history = History(60)
+    for k in range(100):
+        wire = encode_wire(FrameKind.LIVE, 90_000.0 + k, [made(90_000 + k, [k], 0)])
+        history.add(Entry(f"{90_000_000 + k}-0", wire, b"", {"t": 90_000.0 + k}, [{"t": 90_000.0 + k, "kind": "x"}]))
+    told = {"t": 1000.0, "kind": "clock-back"}
+    history.add(Entry("1000000-0", encode_wire(FrameKind.LIVE, 1000.0, []), b"", {"t": 1000.0}, [told]))
+    history.add(Entry("1001000-0", encode_wire(FrameKind.LIVE, 1001.0, [made(1000, [7], 0)]), b"", {"t": 1001.0}))
+    _, clock_s, (samples,) = decode_wire(history.snapshot())
+    assert (clock_s, samples.values.tolist(), list(history.events)) == (1001.0, [7], [told])
+
+
+def test_a_web_clock_that_is_set_back_leaves_the_ward_told_and_silence_noticed() -> None:
+    feed, clock = FakeFeed(), [time.time()]
+    board = Board(lambda *_: None, 8)
+    relay = Relay(feed, lambda *_: None, WebSettings(silent_after_s=3.0), clock=lambda: clock[0], board=board)
+    relay._round()
+    relay._tell_board()
+    clock[0] -= 86_400
+    relay._tell_board()
+    assert board._now_s == clock[0]
+    feed.frozen = True
+    relay._notice_silence()
+    assert relay._rooms[feed.card.id].silent is None
+    clock[0] += 4
+    relay._notice_silence()
+    assert relay._rooms[feed.card.id].silent is not None
+
+
 def test_a_time_that_was_sent_twice_is_in_the_snapshot_once_with_the_later_word() -> None:
     history = History(60)
     history.add(Entry("1-0", encode_wire(FrameKind.LIVE, 1001.0, [made(1000, [1, 2], 0)])))

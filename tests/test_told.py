@@ -20,6 +20,7 @@ from twin_engine.messages import (
     Recorded,
     Refused,
     Released,
+    SetBack,
 )
 from twin_engine.model import Generator
 from twin_engine.registry import DEFAULT_LIMITS, Limits
@@ -91,7 +92,21 @@ def everything(generator: Generator) -> tuple[list[Event], list[dict[str, object
     bed.live(100)
     bed.live(8, hr_bpm=130.0)
     bed.tell(Released("dev", 9))
+    clocks(bed)
+    look()
+    bed.tell(SetBack(at(bed.now_s - 3600) // 1000, 3_600_000))
     return bed.events, alarms
+
+
+def clocks(bed: Bed) -> None:
+    """The engine's clock is ahead of the device's, somebody sees it, and it is right again."""
+    bed.tell(Assigned("other", "p1", at(bed.now_s) // 1000))
+    for late_s, frames in ((100, 12), (0, 10), (-100, 1)):
+        for _ in range(frames):
+            bed.tell(readings(bed.now_s - late_s, {HR: [72.0] * 2}, "other"))
+            bed.wait(2)
+        bed.wait(14 if late_s < 0 else 0)
+        bed.act("ack", alarm="all")
 
 
 def bad_contact(bed: Bed) -> None:

@@ -134,6 +134,15 @@ def test_only_what_changed_travels_and_points_once() -> None:
     assert changes(new, new) == {} and changes(None, new) == new
 
 
+def test_a_trace_goes_on_when_the_engines_clock_was_set_back() -> None:
+    spark, first = Spark(), status({"hr_bpm": channel(value=70.0)}, t=90_000.0)
+    spark.add(first)
+    old = summary(CARD, first, None, spark)
+    spark.add(later := status({"hr_bpm": channel(value=71.0)}, t=101.0))
+    new = summary(CARD, later, None, spark)
+    assert changes(old, new)["points"] == new["points"] == [(101.0, 71.0, 0)]
+
+
 def test_a_trace_that_changes_its_channel_begins_anew() -> None:
     spark = Spark()
     spark.add(status({"gsr_uS": channel()}))

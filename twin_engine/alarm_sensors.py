@@ -1,4 +1,4 @@
-"""Technical alarms: a sensor is silent, distrusted or bad, a whole device is silent, a message was refused.
+"""Technical alarms: a sensor is silent, distrusted or bad, a device is silent or apart in time, a message was refused.
 
 Each is a condition that holds or not at a tick; :data:`_DELAYS_S` says for how long before it becomes an alarm, and
 before that is over, so that none flutters. Silence of what somebody relies on is of medium priority: a signal with
@@ -23,6 +23,7 @@ _DELAYS_S = {  # kind: (before it is raised, before it is over)
     "silent": (0.0, 0.0),  # told with the gap, and over with it: a gap already waits two frames
     "withheld": (0.0, 0.0),
     "distrusted": (0.0, 5.0),  # a loose contact gives good and impossible readings by turns
+    "clock": (10.0, 10.0),
     "bad-signal": (10.0, 10.0),  # the judge looks at the last seconds and can waver
 }
 MOST_REASON = 120  # characters of a reason that came from outside
@@ -86,6 +87,8 @@ def _ending(alarm: Alarm, channels: Mapping[str, ChannelState], owners: Mapping[
     That a silent device speaks again is said only where it measures something: if another device has taken its
     channels over meanwhile, it may be as silent as before.
     """
+    if alarm.kind == "clock":
+        return _Ending("")
     if not alarm.device:
         owner = owners.get(alarm.channel)
         return _Ending(owner.device if owner else "")
@@ -126,6 +129,7 @@ def _conditions(
     desk: Desk, channels: Mapping[str, ChannelState], owners: Mapping[str, Owner], devices: Mapping[str, DeviceState]
 ) -> list[_Condition]:
     found = [_never_spoke(device) for device in devices.values() if device.never_spoke(desk.now_us)]
+    found += [_clock(device, apart_s) for device in devices.values() if (apart_s := device.apart_s(desk.now_us))]
     quiet = dict[str, list[ChannelState]]()  # device -> its channels whose gap was told
     count = dict[str, int]()
     for name, owner in owners.items():
@@ -171,6 +175,13 @@ def _kind_of_silence(states: list[ChannelState]) -> str:
 def _never_spoke(device: DeviceState) -> _Condition:
     facts = {"device": device.id, "variant": "never"}
     return _Condition("silent", MEDIUM, device=device.id, facts=facts)
+
+
+def _clock(device: DeviceState, apart_s: float) -> _Condition:
+    """Its readings may all be late, or to come, by the engine's clock: said before anybody wonders why."""
+    facts = {"device": device.id, "seconds": f"{abs(apart_s):.0f}", "variant": "" if apart_s > 0 else "behind"}
+    facts = {name: text for name, text in facts.items() if text}
+    return _Condition("clock", MEDIUM, device=device.id, facts=facts)
 
 
 def _distrusted(state: ChannelState, shown: Shown, limits: Limits | None) -> _Condition:

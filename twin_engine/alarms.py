@@ -29,7 +29,7 @@ class Alarm:
     """One alarm. `over_us` set: its condition is over, and it waits to be acknowledged."""
 
     id: str
-    kind: str  # limit-high, limit-low, silent, withheld, distrusted, bad-signal, refused
+    kind: str  # limit-high, limit-low, silent, withheld, distrusted, bad-signal, clock, refused
     channel: str  # "" where it is of a whole device
     device: str
     signal: str

@@ -77,6 +77,13 @@ class Book:
         history = self.history(device).history
         return history[-1].patient if history else ""
 
+    def set_back(self, now_ms: int, step_ms: int, work: Commit) -> None:
+        """The clock was ahead by `step_ms`: what was assigned under times to come was assigned that much earlier."""
+        for device, before in list(self._devices.items()):
+            after = before.set_back(now_ms, step_ms)
+            if after != before:
+                self._note(device, after, work)
+
     def _take(self, device: str, patient: str, work: Commit) -> None:
         """The device, for her alone. Raises ActRefused where it speaks for another."""
         freed = device in work.routes and work.routes[device] is None  # in this very round: still this shard's

@@ -23,6 +23,7 @@ DEFAULT_FRAME_INTERVAL_US = round(DEFAULT_INTERVAL_S * 1e6)  # until a device's 
 FIRST_FRAME_S = 30.0  # after its assignment: time for a key, a session and a few frames of two seconds
 _RECENT = 5  # frames over which the beat and the delay are learnt
 HEALTHY_DELAY_MS = 500
+APART_MS = 30_000  # clocks of engine and device that are further apart than this are told of
 _FRAME_INTERVAL_RANGE_MS = (20, 60_000)
 MAX_CHANNELS = 64  # of one patient; what a device claims beyond is left out
 
@@ -60,6 +61,16 @@ class DeviceState:
     def is_overdue(self, now_us: int) -> bool:
         """Whether its next frame should have come: the line, or the device itself, is silent."""
         return now_us - self.behind_us - self.last_frame_ms * 1000 >= OPEN_AFTER * self.frame_interval_us
+
+    def apart_s(self, now_us: int) -> float:
+        """By how much the engine's clock is ahead of this device's, by all that came lately; negative: behind; 0: not.
+
+        The line may be that late, too: nobody can tell from here, and either way somebody must look.
+        """
+        early_ms, late_ms = self.last_frame_ms - now_us // 1000, min(self.delays_ms, default=0)
+        if early_ms > APART_MS:
+            return -early_ms / 1000
+        return late_ms / 1000 if late_ms > APART_MS and len(self.delays_ms) == _RECENT else 0.0
 
     def heard(self, message: Readings, now_us: int) -> DeviceState:
         """The device after a live frame."""

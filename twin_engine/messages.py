@@ -124,7 +124,27 @@ class Tick:
     t_us: int
 
 
-Message = Readings | Refused | CommandResult | Assigned | Released | Recorded | Acted | Tick
+@dataclass(frozen=True, slots=True)
+class SetBack:
+    """The engine's clock was ahead by `step_ms`, and is right now: the only way in which time goes back."""
+
+    t_ms: int
+    step_ms: int
+
+
+BEHIND_MS = 10_000  # what a clock that is slewed is never behind; while it is less, a twin's time stands still
+
+
+def set_back_ms(now_ms: int, reached_ms: int) -> int:
+    """By how much the clock was ahead, where it lies clearly behind what was reached by it; else 0.
+
+    Then the twins begin anew (:mod:`twin_engine.setback`): whether at the step itself or at the next start.
+    """
+    behind_ms = reached_ms - now_ms
+    return behind_ms if behind_ms > BEHIND_MS else 0
+
+
+Message = Readings | Refused | CommandResult | Assigned | Released | Recorded | Acted | Tick | SetBack
 
 
 # -------------------------------------------------------------------------------------------- out of the fold

@@ -35,7 +35,9 @@ from twin_engine.messages import (
     Recorded,
     Refused,
     Released,
+    SetBack,
     Tick,
+    set_back_ms,
 )
 from twin_engine.pace import Pace
 from twin_engine.prove import Gate, Proven, Session, is_live
@@ -128,6 +130,8 @@ class Engine:
         self._recipients = Recipients(self._master, self._identity, self._store.recipients(), self._suites)
         self._book = Book(self._store)
         self._clocks: dict[str, DeviceClock] = {}
+        self._hub = (self._clock_ms(), self._now_ms())  # its clock at a moment of the steady one
+        self._oldest_ms: int | None = None
         self._twins = {p: self._stored_twin(p) for p in self._book.everybody() if self._store.is_readable(p)}
         self._left_out = {p for p in self._store.patients() if not self._store.is_readable(p)}
         for patient in sorted(self._left_out):
@@ -158,8 +162,9 @@ class Engine:
         next_ms = min(self._due_ms.get(name, 0) for name in (("tick", "haste") if hasty else ("tick",)))
         records = self._store.read(self._cursor, self._acts, min(TICK_MS, max(1, next_ms - self._now_ms())))
         began_s = self._steady_s()
-        work = Commit(self._cursor, self._tick_us)
+        work = Commit(self._cursor, self._tick_us, oldest_ms=self._oldest_ms)
         stories = Stories(self._twins, self._forecaster)
+        self._follow_clock(work, stories)
         self._cut_revoked(stories)
         taken = self._take_in(records, began_s, work, stories)
         now_ms = self._clock_ms()
@@ -191,11 +196,36 @@ class Engine:
         if self._is_due("renew", RENEW_MS):
             self._store.renew()
         if self._is_due("trim", TRIM_MS):
-            self._store.trim(self._clock_ms(), self._cursor, self._acts)
-        if self._is_due("expire", EXPIRE_MS) and (over := self._gate.expire(self._clock_ms())):
+            now_ms = self._clock_ms()
+            self._oldest_ms = self._store.trim(now_ms, self._cursor, self._acts, self._now_ms())
+            self._store.set_aside(now_ms)
+        if self._is_due("expire", EXPIRE_MS) and (over := self._gate.expire(self._hub_now_ms())):
             self._count("sessions_expired", over)
         if self._is_due("return", RETURN_MS) and any(self._store.is_readable(p) for p in self._left_out):
             raise _Returned("expected some patients' keys to be missing, and they are back; reading everything anew")
+
+    def _follow_clock(self, work: Commit, stories: Stories) -> None:
+        """Where the clock lies clearly behind what was reached, it was ahead and was set right: all begins anew there.
+
+        Also at a start, where the one who ran before was ahead. Every other step is the clock's own to believe
+        (:mod:`twin_engine.steady`).
+        """
+        now_ms = self._clock_ms()
+        step_ms = set_back_ms(now_ms, self._tick_us // 1000)
+        if not step_ms:
+            return
+        log.error("shard %s: the clock was ahead by %.0f s; its twins begin anew", self._store.shard, step_ms / 1e3)
+        self._store.set_aside(now_ms)
+        self._tick_us = work.tick_us = now_ms * 1000
+        self._count("clock_set_back", 1)
+        self._clocks.clear()
+        self._book.set_back(now_ms, step_ms, work)
+        for patient in list(self._twins):
+            try:
+                stories.fold(patient, SetBack(now_ms, step_ms))
+            except Exception:
+                log.exception("the twin of %s can't go back: a fault; it learns anew", patient)
+                self._twins[patient] = self._new_twin(patient)
 
     def _cut_revoked(self, stories: Stories) -> None:
         """Sessions of certificates that were revoked end now, and the patient's story says so."""
@@ -215,6 +245,11 @@ class Engine:
             return False
         self._due_ms[name] = now_ms + every_ms
         return True
+
+    def _hub_now_ms(self) -> int:
+        """The hub's clock, by which it is judged what may come; a clock of ours that is ahead ends nothing for good."""
+        hub_ms, then_ms = self._hub
+        return min(self._clock_ms(), hub_ms + self._now_ms() - then_ms)
 
     def _now_ms(self) -> int:
         return int(self._steady_s() * 1000)
@@ -332,6 +367,7 @@ class Engine:
         """Why the record has no entry in the log; empty where it has one."""
         match record:
             case RawEvent():
+                self._hub = (record.enqueued_ms, self._now_ms())
                 sealed = (record.id, record.device, record.body, record.enqueued_ms)
                 proven = self._gate.check(*sealed, lambda kid: self._recipients.private(record.device, kid))
                 if proven is not None:

@@ -14,7 +14,7 @@ import cbor2
 from security.errors import Rejected
 from security.identity import EngineIdentity
 from security.keys import MasterKey, RecipientKey, create_recipient_key, recipient_from_bytes, recipient_to_bytes
-from security.recipient import Recipient, sign_recipient
+from security.recipient import RECIPIENT_LIFE_MS, Recipient, sign_recipient
 from security.suite import STRONGEST_FIRST
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,9 @@ class Recipients:
     def create(self, device: str, now_ms: int, patient: str) -> tuple[Recipient, bytes, bytes]:
         """(signed public key for the device, kid, wrapped private key for the store). `patient`: for whom it speaks."""
         kid, key = create_recipient_key()
+        now_ms = max(
+            now_ms, self._ends_ms.get(device, 0) - RECIPIENT_LIFE_MS + 1
+        )  # else the device keeps the one it has
         recipient = sign_recipient(
             self._identity, key.public_key().public_bytes_raw(), device_id=device, now_ms=now_ms,
             suites=self._suites, xwing_key=key.xwing_public,

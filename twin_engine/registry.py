@@ -127,6 +127,18 @@ class Assignments:
             tuple(replace(a, to_ms=max(t_ms, a.from_ms)) if a.to_ms is None else a for a in self.history)
         )
 
+    def set_back(self, now_ms: int, step_ms: int) -> Assignments:
+        """With borders that lie after `now_ms` moved back by `step_ms`, as far as those before them allow."""
+        out, least_ms = list[Assignment](), 0
+        for a in self.history:
+            start_ms = max(least_ms, min(a.from_ms - step_ms, now_ms)) if a.from_ms > now_ms else a.from_ms
+            end_ms = a.to_ms
+            if end_ms is not None and end_ms > now_ms:
+                end_ms = max(start_ms, min(end_ms - step_ms, now_ms))
+            out.append(Assignment(a.patient, start_ms, end_ms))
+            least_ms = end_ms or start_ms
+        return Assignments(tuple(out))
+
     def patient_at(self, t_ms: int) -> str | None:
         """Whose readings of that moment are, or None: stored, and shown to nobody."""
         for assignment in reversed(self.history):

@@ -76,6 +76,10 @@ class Shadows:
         """As it is, but with no new forecast for a while after `origin_us`."""
         return replace(self, next_us=origin_us + round(EVERY_S * 1e6))
 
+    def moved(self, by_us: int) -> Shadows:
+        """The same promises, so much later (earlier where negative)."""
+        return replace(self, due_us=self.due_us + by_us, next_us=self.next_us + by_us)
+
     def settle(
         self, learnt: Learnt, population: Floats, times_us: Times, values: Floats, period_us: int
     ) -> tuple[Shadows, Learnt]:

@@ -1,8 +1,9 @@
 """The wall clock, of which one bad moment must carry no twin away. Pure: both clocks come from outside.
 
-Time that has passed in a twin never goes back, and what lies in the store is kept for six hours of it. So a clock that
-stands a day ahead for a second would blank every patient for a day and delete what was stored. A step is therefore
-believed only once it has lasted; until then time goes on by the steady clock.
+Time that has passed in a twin does not tick back, and what lies in the store is kept for six hours of it. So a clock
+that stands a day ahead for a second would make every twin begin anew twice. A step is therefore believed only once it
+has lasted; until then time goes on by the steady clock. One place decides that time went back:
+:func:`twin_engine.messages.set_back_ms`.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ SENTENCES: dict[str, str] = {
     "event.quality.recovered": "{label}: the signal is no longer bad",
     "event.drift": "{label}: the model fits this person less well; {reason}",
     "event.fault": "a fault of the engine: some of this patient's samples can't be shown. The engine's log says why.",
+    "event.clock-back": "The engine's clock was ahead by {seconds} s and was set right: the trace begins anew here. "
+    "What was shown meanwhile bears times that are too late; it is set aside for six hours and not shown as the past.",
     "event.refused": "Refused a message of {device} ({reason}): {detail}",
     "event.refused.forged": "Refused a forged message in the name of {device}: its seal does not match. "
     "No value was taken from it.",
@@ -52,6 +54,10 @@ SENTENCES: dict[str, str] = {
     "event.alarm-raised.distrusted.crisis": "{label}: readings distrusted and beyond the crisis limit {limit} {unit}: "
     "{value} {unit} is outside {low} to {high}",
     "event.alarm-raised.bad-signal": "{label}: bad signal, {quality}",
+    "event.alarm-raised.clock": "the engine's clock and that of {device} disagree by {seconds} s: its readings come "
+    "late, or the engine's clock is ahead",
+    "event.alarm-raised.clock.behind": "the engine's clock is {seconds} s behind that of {device}: its readings lie "
+    "in the future",
     "event.alarm-raised.refused": "a message of {device} was refused ({reason})",
     "event.alarm-over.limit-high": "{label} measured within its limits again: {now} {unit}",
     "event.alarm-over.limit-low": "{label} measured within its limits again: {now} {unit}",
@@ -68,12 +74,14 @@ SENTENCES: dict[str, str] = {
     "{device} itself has not measured again",
     "event.alarm-over.distrusted": "{label}: readings trusted again",
     "event.alarm-over.bad-signal": "{label}: signal no longer bad",
+    "event.alarm-over.clock.device": "the clocks of the engine and of {device} agree again",
     "event.alarm-acknowledged.limit-high": "{who} acknowledged: {label} high",
     "event.alarm-acknowledged.limit-low": "{who} acknowledged: {label} low",
     "event.alarm-acknowledged.silent": "{who} acknowledged: {label} silent",
     "event.alarm-acknowledged.silent.device": "{who} acknowledged: {device} silent",
     "event.alarm-acknowledged.distrusted": "{who} acknowledged: {label} distrusted",
     "event.alarm-acknowledged.bad-signal": "{who} acknowledged: {label} bad signal",
+    "event.alarm-acknowledged.clock.device": "{who} acknowledged: the clocks of the engine and of {device} disagree",
     "event.alarm-acknowledged.refused": "{who} acknowledged: refused messages ({count})",
     "event.audio-paused": "{who} paused the alarm sound for {seconds} s",
     "event.audio-resumed": "{who} switched the alarm sound on again",
@@ -104,6 +112,10 @@ SENTENCES: dict[str, str] = {
     "{value} {unit}, outside {low} to {high}. "
     "Look at the patient first. The raw value is shown in amber.",
     "alarm.bad-signal": "{label}: bad signal, {quality}",
+    "alarm.clock": "The engine's clock and that of {device} disagree by {seconds} s. Its readings are shown at the "
+    "device's time, and may not be shown as the present. Check the time service.",
+    "alarm.clock.behind": "The engine's clock is {seconds} s behind that of {device}. Silence is noticed too late. "
+    "Check the time service.",
     "alarm.refused": "A message of {device} was refused ({reason}). No value was taken from it.",
     "alarm.refused.many": "{count} messages were refused, the last of {device} ({reason}). "
     "No value was taken from them.",

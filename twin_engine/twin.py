@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from device.signals import channel
-from twin_engine import alarm_limits, alarm_sensors
+from twin_engine import alarm_limits, alarm_sensors, setback
 from twin_engine.alarms import Alarms, Desk
 from twin_engine.channel import pass_time, take
 from twin_engine.channel_state import ChannelState, Surroundings, new_channel
@@ -28,6 +28,7 @@ from twin_engine.messages import (
     Recorded,
     Refused,
     Released,
+    SetBack,
     Tick,
 )
 from twin_engine.synthesise import Forecaster
@@ -82,6 +83,8 @@ def fold(twin: Twin, message: Message, forecaster: Forecaster) -> tuple[Twin, Ou
     """The twin after one message, and what that made. Readings of unknown sensors are told once and left out."""
     if isinstance(message, Tick) and message.t_us <= twin.now_us:
         return twin, Output()  # a clock that stepped back changes nothing
+    if isinstance(message, SetBack):
+        return setback.begin_anew(twin, message)
     after, made = _folded(twin, message, forecaster)
     if after.at_ticks:
         return after, made
@@ -111,7 +114,7 @@ def _folded(twin: Twin, message: Message, forecaster: Forecaster) -> tuple[Twin,
             return replace(twin, devices=devices, released=released), Output(events=(event,))
         case Released():
             return _released(twin, message)
-        case Recorded() | Acted():
+        case Recorded() | Acted() | SetBack():
             return twin, Output()
 
 

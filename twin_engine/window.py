@@ -53,6 +53,10 @@ class Window:
         cells[at[keep]] = values[keep]  # later readings of one cell overwrite earlier ones
         return Window(self.grid_us, end, cells)
 
+    def moved(self, by_us: int) -> Window:
+        """The same readings, so much later (earlier where negative), to the nearest cell."""
+        return Window(self.grid_us, self.end + round(by_us / self.cell_us), self.cells)
+
     def until(self, time_us: int) -> Floats:
         """(T,) values at whole grid steps back from `time_us`, the last of them that of `time_us`; NaN where missing.
 

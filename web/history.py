@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from twin_engine.messages import FrameKind, Samples, decode_wire, encode_wires
+from twin_engine.messages import FrameKind, Samples, decode_wire, encode_wires, set_back_ms
 from twin_engine.store.feed import Entry
 from twin_engine.store.history import merge
 
@@ -32,6 +32,9 @@ class History:
     def add(self, entry: Entry) -> None:
         """Remember `entry`. Raises ValueError where its bytes are no wire message; the rest is kept."""
         self._snapshot = None
+        clock_s = (entry.status or {}).get("t")
+        if clock_s is not None and set_back_ms(round(1000 * clock_s), round(1000 * self.clock_s)):
+            self._begin_anew()
         self.events.extend(entry.events)
         if entry.status is not None:
             self.status = entry.status
@@ -43,6 +46,15 @@ class History:
                 self._frames.append((clock_s, message))
         while self._frames and self._frames[0][0] < self.clock_s - self._keep_s:
             self._frames.popleft()
+
+    def _begin_anew(self) -> None:
+        """The engine's clock was ahead and was set right: what lies in the future is not the present, and is let go.
+
+        Of the events too: they would stand above everything that comes.
+        """
+        self._frames.clear()
+        self.events.clear()
+        self.clock_s = 0.0
 
     def snapshot(self) -> bytes:
         """One SNAPSHOT message of everything kept, in order of time, revisions in place of what they replaced.

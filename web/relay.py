@@ -117,7 +117,7 @@ class Relay:
     def _meet_patients(self) -> None:
         """Open a room for every patient that has none, with the last minute already in it."""
         now_s = self._clock()
-        if now_s - self._cards_at < CARDS_EVERY_S and self._rooms:
+        if 0 <= now_s - self._cards_at < CARDS_EVERY_S and self._rooms:
             return
         cards = {card.id: card for card in self._feed.patients()}
         with self._lock:
@@ -136,7 +136,7 @@ class Relay:
         room = Room(card, History(self._settings.snapshot_s), start_id, now_s)
         for entry in past:
             room.take(entry)
-        room.heard_s = room.history.clock_s or now_s
+        room.heard_s = min(room.history.clock_s or now_s, now_s)
         with self._lock:
             self._rooms[card.id] = room
 
@@ -157,6 +157,7 @@ class Relay:
         now_s = self._clock()
         with self._lock:
             for room in self._rooms.values():
+                room.heard_s = min(room.heard_s, now_s)  # silence is counted anew where the clock was set back
                 late = room.card.present and now_s - room.heard_s > self._settings.silent_after_s
                 if room.silent is None and late:
                     room.silent = {"since": room.heard_s, "why": self._why}
@@ -166,7 +167,7 @@ class Relay:
 
     def _tell_board(self) -> None:
         now_s = self._clock()
-        if self._board is None or now_s - self._board_at < BOARD_EVERY_S:
+        if self._board is None or 0 <= now_s - self._board_at < BOARD_EVERY_S:
             return
         self._board_at = now_s
         self._board.publish(self._rows(), now_s)

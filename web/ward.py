@@ -43,6 +43,8 @@ class Spark:
             self.channel = channel
             self.points.clear()
         t_s = float(status.get("t", 0.0))
+        if self.points and t_s < self.points[-1][0] - SPARK_POINTS:
+            self.points.clear()  # the engine's clock was set back
         if channel and (not self.points or t_s - self.points[-1][0] >= SPARK_STEP_S):
             value, provenance, *_ = _vital(channels[channel])
             self.points.append((t_s, value, provenance))
@@ -169,7 +171,8 @@ def changes(old: Row | None, new: Row) -> Row:
     if old is None:
         return new
     said = {name: value for name, value in new.items() if name != "points" and old.get(name) != value}
-    last_s = old["points"][-1][0] if old["points"] and old["spark"] == new["spark"] else float("-inf")
+    known = old["points"] and old["spark"] == new["spark"] and old["points"][-1] in new["points"]
+    last_s = old["points"][-1][0] if known else float("-inf")
     fresh = [p for p in new["points"] if p[0] > last_s]
     return said | ({"points": fresh} if fresh else {})
 

@@ -127,7 +127,8 @@ class Archive:
         """
         kept = self._minutes.setdefault(patient, {})
         wanted = range(int(from_s // MINUTE_S), int(to_s // MINUTE_S) + 1)
-        for stale in [m for m in kept if m * MINUTE_S < now_s - HISTORY_MS / 1000 - MINUTE_S]:
+        oldest_s = now_s - HISTORY_MS / 1000 - MINUTE_S
+        for stale in [m for m in kept if not oldest_s <= m * MINUTE_S <= now_s + MINUTE_S]:  # to come: clocks went back
             self._forget(patient, stale)
         missing = [m for m in wanted if m not in kept or not kept[m].over or (full and not kept[m].complete)]
         held = {m: kept[m] if full else _light(kept[m]) for m in wanted if m in kept and m not in missing}

@@ -76,11 +76,13 @@ class Commit:
     routes: dict[str, str | None] = field(default_factory=dict)  # device -> patient; None: free again
     orders: list[Order] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    oldest_ms: int | None = None  # nothing later is forgotten; None: nothing of the last six hours
 
 
 def put(batch: Client, commit: Commit, vault: Vault, shard: str) -> None:
     """Queue everything in a transaction that has begun. Raises StoreCorrupt where a patient has no key any more."""
-    oldest = f"{max(0, commit.tick_us // 1000 - keys.HISTORY_MS)}-0"
+    oldest_ms = commit.tick_us // 1000 - keys.HISTORY_MS
+    oldest = f"{max(0, oldest_ms if commit.oldest_ms is None else min(oldest_ms, commit.oldest_ms))}-0"
     for write in commit.twins:
         _put_twin(batch, write, oldest, vault, shard)
     _put_records(batch, commit, oldest, vault, shard)

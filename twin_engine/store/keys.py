@@ -20,6 +20,8 @@ eb:{s0}:recipients       hash      kid -> whose it is, and the private HPKE key,
 eb:{s0}:assignments      hash      device -> its assignments, JSON
 eb:{s0}:dead             stream    what could not be used, with the reason
 eb:{s0}:twin:PATIENT     stream    what each commit made, sealed under the patient's key
+eb:{s0}:twin:PATIENT|aside  hash   such streams that were set aside -> until when they are history (aside.py)
+eb:{s0}:twin:PATIENT|MS  stream    one of them; both for six hours
 eb:{s0}:state:PATIENT    string    the twin's snapshot, sealed under the patient's key
 eb:patient:PATIENT       string    the patient's card, sealed under the patient's key
 eb:key:PATIENT           string    the patient's data key, all versions, wrapped by master key and patient's secret
@@ -125,6 +127,15 @@ def dead(shard: str) -> str:
 
 def twin(shard: str, patient: str) -> str:
     return f"eb:{{{shard}}}:twin:{patient}"
+
+
+def aside(shard: str, patient: str) -> str:
+    """No patient's id holds a bar."""
+    return f"{twin(shard, patient)}|aside"
+
+
+def twin_aside(shard: str, patient: str, now_ms: int) -> str:
+    return f"{twin(shard, patient)}|{now_ms}"
 
 
 def state(shard: str, patient: str) -> str:

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 PEOPLE, GLASS = "eb:people", "eb:people:glass"
 Clock = Callable[[], int]  # UTC ms
+_SLACK_MS = 60_000  # clocks of two machines
 
 
 def clock_ms() -> int:
@@ -56,6 +57,10 @@ class Glass:
     reason: str
     from_ms: int
     until_ms: int
+
+    def is_open(self, now_ms: int) -> bool:
+        """Also not before its time: a clock that was ahead and is set back must not hold it open for longer."""
+        return self.from_ms - _SLACK_MS <= now_ms < self.until_ms
 
 
 class PeopleStore:
@@ -170,7 +175,7 @@ class PeopleStore:
             stored = self.client.hgetall(GLASS)
         now_ms = self._clock()
         opened = (self._open_glass(field.decode(), blob) for field, blob in stored.items())
-        return sorted((g for g in opened if g is not None and g.until_ms > now_ms), key=lambda g: -g.from_ms)
+        return sorted((g for g in opened if g is not None and g.is_open(now_ms)), key=lambda g: -g.from_ms)
 
     def seen_through_glass(self) -> Mapping[str, dict[str, int]]:
         """name -> patient -> until when (UTC ms), of all that is open now."""

@@ -10,6 +10,7 @@ from twin_engine.records import Act
 from twin_engine.store import keys
 from twin_engine.store.acts import write_act
 from twin_engine.store.archive import Archive
+from twin_engine.store.aside import stretches
 from twin_engine.store.commit import Order, order_fields, read_entry
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.feed import Entry, PatientCard
@@ -18,6 +19,7 @@ from twin_engine.store.log import LogFeed
 from twin_engine.store.patients import read_cards
 from twin_engine.store.vault import Vault
 
+_QUIET_S = 1.5  # without a word; an engine speaks every second
 _CHUNK = 500  # entries a read: a reader of hours must not hold up the others
 
 
@@ -31,6 +33,7 @@ class RedisFeed:
         self._vault = vault
         self._shards = shards
         self._archive = Archive(self._between)
+        self._quiet_s: dict[str, float] = {}  # patient -> since when (monotonic s) nothing came of her
         self.logs = LogFeed(client, shards)
 
     def recent(self, patient: str, seconds: float) -> list[Entry]:
@@ -46,7 +49,13 @@ class RedisFeed:
 
     def _between(self, patient: str, after_id: str, to_ms: int) -> Iterator[Entry]:
         """Entries after `after_id` up to a time, oldest first, read in chunks."""
-        key, found = self._key(patient), [None] * _CHUNK
+        shard = keys.shard_of(patient, self._shards)
+        for key, until_ms in [*stretches(self._client, shard, patient), (self._key(patient), to_ms)]:
+            yield from self._of(key, patient, after_id, min(to_ms, until_ms))
+
+    def _of(self, key: str, patient: str, after_id: str, to_ms: int) -> Iterator[Entry]:
+        """The same, of one stream."""
+        found = [None] * _CHUNK
         while len(found) == _CHUNK:
             with translated():
                 found = self._client.xrange(key, min=f"({after_id}", max=f"{to_ms}", count=_CHUNK)
@@ -59,12 +68,37 @@ class RedisFeed:
         streams = {self._key(patient): (patient, entry_id) for patient, entry_id in last.items()}
         with translated():
             reply = self._client.xread({k: i for k, (_, i) in streams.items()}, count=200, block=max(1, block_ms))
+        found = {
+            streams[key.decode()][0]: [e for batch in batches for e in batch] for key, batches in (reply or {}).items()
+        }
+        found |= self._begun_anew({patient: last_id for patient, last_id in last.items() if patient not in found})
         out = list[tuple[str, Entry]]()
-        for key, batches in (reply or {}).items():
-            patient, _ = streams[key.decode()]
+        for patient, entries in found.items():
             if self._vault.is_readable(patient):  # else erased a moment ago: the others go on
-                out += [(patient, read_entry(i, f, self._vault, patient)) for batch in batches for i, f in batch]
+                out += [(patient, read_entry(i, f, self._vault, patient)) for i, f in entries]
         return out
+
+    def _begun_anew(self, quiet: dict[str, str]) -> dict[str, list[tuple[bytes, dict[bytes, bytes]]]]:
+        """Of those who gave nothing for a while, the entries of a stream that lies before the given id.
+
+        The engine set the one of before aside, since its ids lay in the future.
+        """
+        now_s, out = time.monotonic(), {}
+        self._quiet_s = {patient: self._quiet_s.get(patient, now_s) for patient in quiet}
+        for patient in [patient for patient, since_s in self._quiet_s.items() if now_s - since_s >= _QUIET_S]:
+            del self._quiet_s[patient]  # asked again after as long
+            if self._lies_before(patient, quiet[patient]):
+                with translated():
+                    out[patient] = self._client.xrange(self._key(patient), count=_CHUNK)
+        return out
+
+    def _lies_before(self, patient: str, entry_id: str) -> bool:
+        """Whether her stream ends before that entry, since the one that had it was set aside."""
+        with translated():
+            newest = self._client.xrevrange(self._key(patient), count=1)
+        if not newest or keys.written(newest[0][0].decode()) >= keys.written(entry_id):
+            return False
+        return bool(stretches(self._client, keys.shard_of(patient, self._shards), patient))
 
     def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
         """Leave a direct method for the device; it goes down with the next round of the downlink."""

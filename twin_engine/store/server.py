@@ -44,7 +44,7 @@ _RULES: dict[str, tuple[str, str]] = {
         "~eb:{audit}:* ~eb:audit:in ~eb:*:note ~eb:*:notes ~eb:log:state",
         "+xadd +xdel +rpush +set +get +hset +llen +lrange +exists +watch +unwatch",
     ),
-    "engine": ("~eb:*", "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim"),
+    "engine": ("~eb:*", "+@read +@write +@stream +watch +unwatch -@dangerous +xtrim +time"),
     "eraser": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +info +bgrewriteaof"),
     "keeper": ("~eb:*", "+@read +@write +@stream +@connection -@dangerous +watch +unwatch +shutdown +info +memory"),
 }

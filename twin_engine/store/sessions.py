@@ -2,7 +2,8 @@
 
 A session's secret (256 random bits) is in one browser's cookie and nowhere else: it is stored as its SHA-256, so that a
 copy of the database opens no session. A session ends when it is idle for too long, when its time is up, when its
-account is disabled, gone or has another role or password, and when somebody ends it.
+account is disabled, gone or has another role or password, and when somebody ends it. A wall clock that is set back
+makes no session older or younger: time stands for it until it is seen, and goes on from there.
 """
 
 from __future__ import annotations
@@ -36,14 +37,27 @@ class Session:
     touched_ms: int
     address: str = ""
     agent: str = ""
+    password_ms: int | None = None  # when the account's password was set; None where that was not noted
 
     def over(self, account: Account | None, now_ms: int) -> bool:
         """Whether it counts no more. Fails closed: no account, no session."""
         if account is None or account.disabled or account.name != self.name or account.role != self.role:
             return True
-        patience, idle_ms = PATIENCE[self.role], now_ms - self.touched_ms
-        aged = now_ms - self.from_ms >= 1000 * patience.most_s or now_ms < self.from_ms - 60_000
-        return aged or (patience.idle_s > 0 and idle_ms >= 1000 * patience.idle_s) or self.from_ms < account.changed_ms
+        patience, seen_ms = PATIENCE[self.role], max(now_ms, self.touched_ms)
+        aged = seen_ms - self.from_ms >= 1000 * patience.most_s or seen_ms - now_ms >= 1000 * patience.most_s
+        idle = patience.idle_s > 0 and seen_ms - self.touched_ms >= 1000 * patience.idle_s
+        return aged or idle or self._before_password(account)
+
+    def _before_password(self, account: Account) -> bool:
+        """Whether the password was another one when it began. No clock is asked, where that was noted."""
+        if self.password_ms is None:
+            return self.from_ms < account.changed_ms
+        return self.password_ms != account.changed_ms
+
+    def dated(self, now_ms: int) -> Session:
+        """The session where the clock was set back after its last touch: touched now, and as old as it was then."""
+        step_ms = self.touched_ms - now_ms
+        return replace(self, from_ms=self.from_ms - step_ms, touched_ms=now_ms)
 
     def left_s(self, now_ms: int) -> tuple[float | None, float]:
         """(until it is idle for too long, None where that is no end; until its time is up), s; what is over is 0."""
@@ -62,7 +76,9 @@ class SessionStore:
     def begin(self, account: Account, address: str = "", agent: str = "") -> tuple[str, Session]:
         """(secret for the cookie, session). Always a new secret: what was in the browser before is worth nothing."""
         secret, now_ms = secrets.token_urlsafe(SECRET_BYTES), self._clock()
-        session = Session(hash_of(secret), account.name, account.role, now_ms, now_ms, address[:64], agent[:120])
+        session = Session(
+            hash_of(secret), account.name, account.role, now_ms, now_ms, address[:64], agent[:120], account.changed_ms
+        )  # fmt: skip
         most_ms = 1000 * PATIENCE[account.role].most_s
         with translated():
             batch = self._client.pipeline(transaction=True)
@@ -82,7 +98,20 @@ class SessionStore:
         with translated():
             blobs = self._client.mget([_key(session_id) for session_id in ids])
         opened = {i: self._open(i, blob) for i, blob in zip(ids, blobs, strict=True) if blob is not None}
-        return {i: session for i, session in opened.items() if session is not None}
+        return {i: self._dated(session) for i, session in opened.items() if session is not None}
+
+    def _dated(self, session: Session) -> Session:
+        """One whose last touch lies in the future is dated anew at first sight: it is idle, and ages, from now on.
+
+        One further ahead than any may last is left as it is, which is over.
+        """
+        now_ms = self._clock()
+        if not TOUCH_EVERY_MS <= session.touched_ms - now_ms < 1000 * PATIENCE[session.role].most_s:
+            return session
+        dated = session.dated(now_ms)
+        with translated():
+            self._client.set(_key(session.id), self._seal(dated), xx=True, keepttl=True)
+        return dated
 
     def touch(self, session: Session) -> None:
         """The person is there. Written at most every quarter of a minute, and never for a session that was ended."""

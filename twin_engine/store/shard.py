@@ -20,7 +20,9 @@ import redis
 from security.keys import version_of
 from twin_engine.recipients import stored_wrap
 from twin_engine.registry import PatientCard
+from twin_engine.retention import Mark, Retention
 from twin_engine.store import acts, keys, raw
+from twin_engine.store.aside import set_aside, stretches
 from twin_engine.store.commit import Commit, put
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import NotOwner
@@ -73,6 +75,7 @@ class ShardStore:
         self._me = uuid.uuid4().hex
         self._token = 0
         self._ledger = Ledger(client, shard)
+        self._retention = Retention()
 
     def acquire(self) -> bool:
         """Try to become the owner. False while another engine's lease runs; one's own is taken up again."""
@@ -82,6 +85,7 @@ class ShardStore:
                 return False
             self._token = int(self._client.incr(keys.fence(self.shard)))
             self._ledger.forget()
+        self._retention = Retention()
         self._settle()
         return True
 
@@ -250,27 +254,31 @@ class ShardStore:
         if any(version_of(stored_wrap(entry)[1]) < newest for entry in commit.recipients.values()):
             raise NotOwner("expected keys under the newest master key, but it was exchanged meanwhile; nothing written")
 
-    def trim(self, now_ms: int, cursor_id: str, acts_id: str) -> None:
+    def trim(self, now_ms: int, cursor_id: str, acts_id: str, steady_ms: int | None = None) -> int:
         """Forget raw records and acts older than the history, never one that was not folded, and all of what was made.
 
         The last of it too, which a patient who was discharged would otherwise leave for good: nothing follows it.
+        `steady_ms`: of a steady clock, by which steps of the other one are known; None: there are none. Returns from
+        when on (ms) what was made stays.
         """
-        for key, folded in ((keys.raw(self.shard), cursor_id), (keys.acts(self.shard), acts_id)):
-            oldest = min(now_ms - keys.HISTORY_MS, keys.written(folded)[0])
-            with translated():
-                self._client.xtrim(key, minid=f"{max(0, oldest)}-0", approximate=True)
-                if key == keys.raw(self.shard):
-                    self._client.xtrim(keys.entries(self.shard), minid=f"{max(0, oldest)}-0", approximate=True)
+        oldest = self._retention.note(Mark(now_ms if steady_ms is None else steady_ms, now_ms, cursor_id, acts_id))
         with translated():
             batch = self._client.pipeline(transaction=False)
+            for key, first in ((keys.raw(self.shard), oldest.record), (keys.entries(self.shard), oldest.record),
+                               (keys.acts(self.shard), oldest.act)):  # fmt: skip
+                batch.xtrim(key, minid=first, approximate=True)
             for patient in self._patients():
-                batch.xtrim(
-                    keys.twin(self.shard, patient), minid=f"{max(0, now_ms - keys.HISTORY_MS)}-0", approximate=False
-                )
+                batch.xtrim(keys.twin(self.shard, patient), minid=f"{oldest.made_ms}-0", approximate=False)
             batch.execute()
         for patient in self._patients():
-            if self._vault.has_older(patient):
-                drop_retired(self._client, self._vault, self.shard, patient, now_ms)
+            if self._vault.has_older(patient) and not stretches(self._client, self.shard, patient):
+                drop_retired(self._client, self._vault, self.shard, patient, oldest.made_ms + keys.HISTORY_MS)
+        return oldest.made_ms
+
+    def set_aside(self, now_ms: int) -> None:
+        """Twin streams whose ids lie in the future make way for new ones (:mod:`twin_engine.store.aside`)."""
+        for patient in set_aside(self._client, self.shard, self._patients(), self._token, now_ms):
+            log.error("what was made for %s bears times after now: it is set aside, her history begins anew", patient)
 
     def _patients(self) -> list[str]:
         """The shard's patients, whether their cards can be read or not."""

@@ -21,6 +21,7 @@ from twin_engine.records import Act, ActRefused
 from twin_engine.registry import Assignments
 from twin_engine.store import keys
 from twin_engine.store.acts import context as act_context
+from twin_engine.store.aside import names
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.errors import NotOwner
 from twin_engine.store.fsck import erasure_mark, letter_of
@@ -90,11 +91,12 @@ def sweep(client: Client, vault: Vault, shard: str, patient: str, token: int) ->
         recipients = [k for k, b in batch.hgetall(keys.recipients(shard)).items() if stored_wrap(b)[0] == patient]
         assigned = {d: Assignments.from_json(t.decode()) for d, t in batch.hgetall(keys.assignments(shard)).items()}
         routes = [d for d, entry in batch.hgetall(keys.ROUTE).items() if keys.read_route(entry)[1] == patient]
+        aside = names(client, shard, patient)
         owned = (keys.data_key(patient), keys.patient(patient), keys.state(shard, patient))
         counts["entries of the twin stream"] = batch.xlen(keys.twin(shard, patient))
         counts["keys, card and state"] = batch.exists(*owned)
         batch.multi()
-        batch.delete(*owned, keys.twin(shard, patient))
+        batch.delete(*owned, keys.twin(shard, patient), *aside)
         batch.srem(keys.PATIENTS, patient)
         for key, fields in ((keys.sessions(shard), sessions), (keys.recipients(shard), recipients),
                             (keys.HOMES, [*sessions, *recipients]), (keys.ROUTE, routes)):  # fmt: skip

@@ -5,6 +5,7 @@
 
 const WINDOW_S = 30;
 const JUMP_S = 3; // further off than this is a hole (sleep, reconnect), not drift
+export const SET_BACK_S = 10; // twin_engine/messages.py: BEHIND_MS
 const SLEW = 0.1; // at most 10 % faster or slower than true
 
 export class EngineClock {
@@ -20,6 +21,11 @@ export class EngineClock {
     if (this.#best - newest <= JUMP_S) return;
     this.#seen = [[local, newest]]; // the engine's clock was set back
     this.#best = newest;
+  }
+
+  /** Whether a message says that the engine's clock was clearly ahead until now, and was set right. */
+  isSetBack(clock, local) {
+    return this.now(local) - clock > SET_BACK_S;
   }
 
   /** The engine's Unix s now, NaN before the first message. */

@@ -51,6 +51,12 @@ export class Series {
     return past;
   }
 
+  /** Forget everything. */
+  clear() {
+    this.n = 0;
+    this.version += 1;
+  }
+
   /** Index of the last sample at or before `t` (Unix s); -1 where there is none. */
   indexAt(t) {
     return lastAt(this.t, this.n, t);

@@ -2,7 +2,7 @@
 // they hold no data of their own. `tick` comes four times a second with one view of all channels (see view.js); a sweep
 // asks frame() for the view time between ticks. When the last component that holds it is gone, its line is closed.
 import {io} from 'socket.io-client';
-import {EngineClock, ViewClock} from './clock.js';
+import {EngineClock, SET_BACK_S, ViewClock} from './clock.js';
 import {patientOfPage} from './address.js';
 import {shownNumber} from './person.js';
 import {Scale} from './scale.js';
@@ -124,7 +124,7 @@ class Store {
       console.warn('everbeat: dropped a message', error);
       return;
     }
-    if (message.kind === KIND.LIVE) this.engine.hear(message.clock, local());
+    if (message.kind === KIND.LIVE) this.#hearClock(message.clock);
     const late = (block) => block.t[0] < this.drawn; // after the sweep had passed its place
     const changed = message.blocks.filter((block) => this.#seriesOf(block.channel).put(block) || late(block));
     if (changed.length) this.#say('past');
@@ -135,10 +135,22 @@ class Store {
     return this.series.get(channel);
   }
 
+  /** The engine's clock, out of a message. Where it was ahead and was set right, nothing that lies in the future is shown. */
+  #hearClock(clock) {
+    if (this.engine.isSetBack(clock, local())) {
+      for (const series of this.series.values()) series.clear();
+      this.events = this.events.filter((event) => event.t <= clock + SET_BACK_S);
+      this.drawn = NaN;
+      this.#say('past');
+      this.#say('events');
+    }
+    this.engine.hear(clock, local());
+  }
+
   #status(status) {
     this.status = status;
     this.silent = null;
-    this.engine.hear(status.t, local());
+    this.#hearClock(status.t);
     this.#say('status');
     const order = orderChannels(status.channels ?? {}, this.looks);
     if (order.join() === this.order.join()) return;

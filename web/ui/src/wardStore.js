@@ -96,7 +96,7 @@ export class WardStore {
 /** The row after the news; points are kept for a minute, with their Unix times. */
 function merged(id, old, news, t) {
   const fresh = (news.points ?? []).map(([age, value, provenance]) => ({t: t - age, value, provenance}));
-  const kept = old && !('spark' in news) ? old.points.filter((point) => point.t > t - POINTS_S) : [];
+  const kept = old && !('spark' in news) ? old.points.filter((point) => Math.abs(point.t - t) < POINTS_S) : []; // none to come: clocks are set back
   return {...old, ...news, id, points: [...kept, ...fresh]};
 }
 
