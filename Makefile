@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEMGREP := $(VENV)/semgrep
 MINUTES ?= 60
+WORKERS ?= 2
+MARKERS ?=
 HOUSE := everbeat device security twin_engine web benchmarks fuzzing scripts docker
 FAST := not e2e and not browser and not hub
 
@@ -16,7 +18,7 @@ demo: $(READY)
 	@$(BIN)/everbeat demo $(ARGS)
 
 test: $(READY) browser
-	$(BIN)/pytest $(ARGS)
+	@scripts/run-tests.sh $(BIN) $(WORKERS) "$(MARKERS)" $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -24,7 +26,7 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory static
-	$(BIN)/pytest -q -m "$(FAST)" $(ARGS)
+	@scripts/run-tests.sh $(BIN) $(WORKERS) "$(FAST)" -q $(ARGS)
 
 # What is never done here, looked for: bandit's rules, and our own (.semgrep), tested on their samples first
 static: $(READY) $(SEMGREP)/.ready

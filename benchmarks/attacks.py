@@ -1,4 +1,4 @@
-"""Attacks the envelope, trial by trial, and counts what the engine's gate caught and what it wrongly refused.
+"""Attacks messages, commands and answers, trial by trial, and counts what was caught and what was wrongly refused.
 
 Every trial is one attack on a random session (of all suites, two devices, two lanes), and then an honest message of the
 same session, which must count: so an attack that breaks the session shows up as a false reject. An attack is caught
@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.attack_commands import COMMANDS, Line
 from device.frame import Block, Frame, FrameError, Source, encode, quantise
 from security.envelope import Lane, Recipient, Sealer, open_session, sign_recipient
 from security.errors import Rejected
@@ -84,6 +85,7 @@ class Arena:
                     suites=STRONGEST_FIRST, xwing_key=key.xwing_public,
                 )  # fmt: skip
                 self._open[device, name] = self._opening(identity, recipient, name)
+        self.lines: dict[bytes, Line] = {}
         self.steady_s = 0.0
         self.gate = Gate(self.ca.trust, {}, STRONGEST_FIRST, lambda: self.steady_s)
         self.links = [self.opened(*pair, lane) for pair in self._open for lane in Lane]
@@ -108,6 +110,16 @@ class Arena:
             return self.gate.check("1-0", device, body, NOW_MS, lambda kid: self.keys.get((device, kid))) is not None
         except (Rejected, FrameError):
             return False
+
+    def line(self, link: Link) -> Line:
+        """The commands of a session: the device's ear, and the session as the gate opened it."""
+        sid = link.sealer.sid
+        if sid not in self.lines:
+            session = self.gate.session(link.device, sid)
+            if session is None:
+                raise LookupError(f"expected an open session {sid.hex()} at the gate, got none")
+            self.lines[sid] = Line(link.sealer, session.opener, self.random)
+        return self.lines[sid]
 
     def honest(self, link: Link) -> bool:
         """Whether one more true message counts."""
@@ -206,7 +218,17 @@ def _renamed_suite(arena: Arena, link: Link) -> bool:
     return arena.counts(new.seal(), link.device)
 
 
-# Each returns whether the attack succeeded. The last three verify or make signatures and are drawn less often.
+def _told(attack: str) -> Callable[[Arena, Link], bool]:
+    """An attack on a command or an answer; after it an honest command must be carried out, and its answer believed."""
+
+    def run_one(arena: Arena, link: Link) -> bool:
+        line = arena.line(link)
+        return COMMANDS[attack](line, arena.line(arena.other(link))) or not line.honest()
+
+    return run_one
+
+
+# Each returns whether the attack succeeded. Those that verify or make signatures are drawn less often.
 ATTACKS: dict[str, tuple[Callable[[Arena, Link], bool], int]] = {
     "replay": (_replay, 12),
     "duplicate": (_duplicate, 12),
@@ -220,6 +242,7 @@ ATTACKS: dict[str, tuple[Callable[[Arena, Link], bool], int]] = {
     "replayed opening": (_replayed_opening, 2),
     "tampered opening": (_tampered_opening, 1),
     "renamed suite": (_renamed_suite, 1),
+    **{name: (_told(name), 4) for name in COMMANDS},
 }
 
 

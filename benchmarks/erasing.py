@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cbor2
 
-from everbeat import erasing, wiring
+from everbeat import erasing, rotation, wiring
 from everbeat.settings import Settings
 from security.files import private_dir
 from security.keys import create_recipient_key, recipient_to_bytes
@@ -82,7 +82,7 @@ def measure_rotation(settings: Settings, vault: Vault) -> dict[str, float]:
     for i in range(ACTS):
         write_act(vault.client, vault.master, "s0", Act(f"q-{i % MANY}", "edit", {"bed": "Bed 1"}, "benchmark", now_ms))
     began_s = time.perf_counter()
-    done = wiring.rotate_master(settings)
+    done = rotation.rotate_master(settings)
     return {"rotate_100_patients_s": round(time.perf_counter() - began_s, 2), "rewrapped": done.rewrapped}
 
 

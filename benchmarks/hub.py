@@ -21,7 +21,8 @@ from pathlib import Path
 from device.hub import amqp_frames as frames
 from device.hub.server import HubSettings, serve
 from tests.hub_kit import Kit, device_sha, running_hub
-from tests.hub_raw import events, publish, raw_consumer, raw_device
+from tests.hub_raw import raw_consumer, raw_device
+from tests.mqtt_packets import events, publish
 
 HOST = "127.0.1.20"
 BODY = bytes(2048)

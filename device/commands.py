@@ -1,7 +1,8 @@
 """What a device does when it is told to: direct methods and desired settings, as a table of small functions.
 
 A method changes :class:`Controls` and says in its answer what it did, or says what it expected and changes nothing.
-No I/O; ``device/uplink.py`` brings the words in and acts on the controls.
+Whether it is the engine that tells it was proven before (``device/orders.py``). No I/O; ``device/uplink.py`` brings the
+words in and acts on the controls.
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ def _tamper(controls: Controls, payload: Mapping[str, object]) -> Answer:
     controls.tampering += 1
     return 200, {"tampering": True}
 
+
+SETTINGS = frozenset({"frame_interval"})  # methods that may also come as a desired property, and then last
 
 _METHODS: dict[str, Callable[[Controls, Mapping[str, object]], Answer]] = {
     "sensor": _sensor,

@@ -6,8 +6,9 @@ its own receipts. Receipts are cumulative: only the newest of a session waits, a
 `receipt_every_s` carries all of them. Settings and methods go at once. A throttled (429) or unreachable hub is tried
 again with a growing pause, for as long as it takes; nothing is dropped.
 
-What an order means is the engine's business. `payload` by kind: "method": the method's payload. "desired": properties
-below ``everbeat``, merged into the twin. "receipt": the receipt of the session `name` (sid in hex); empty = forget it.
+What an order means is the engine's business, and it carries the engine's proof, as an answer carries the device's
+(ADR 0019). `payload` by kind: "method": the method's payload. "desired": properties below ``everbeat``, merged into the
+twin. "receipt": the receipt of the session `name` (sid in hex); empty = forget it.
 """
 
 from __future__ import annotations
@@ -246,7 +247,7 @@ class _Device:
             receipts, self._receipts = self._receipts, {}
             properties: dict[str, object] = {}
             for order in settings:
-                properties.update(order.payload)
+                _merge(properties, order.payload)
             if receipts:
                 properties["receipts"] = {sid: order.payload or None for sid, order in receipts.items()}
             outcome = await self._desk.ask(self._desk.twin_threads, self._desk.hub.patch, self._name, properties)
@@ -265,6 +266,13 @@ class _Device:
     async def _finish(self, orders: list[Order], outcome: Outcome) -> None:
         self._open -= len(orders)
         await self._desk.done(orders, outcome)
+
+
+def _merge(properties: dict[str, object], newer: dict[str, object]) -> None:
+    """One level deep, as the hub merges patches: two settings in one patch do not push each other out."""
+    for name, value in newer.items():
+        before = properties.get(name)
+        properties[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
 
 
 async def _in_thread(threads: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:

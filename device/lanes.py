@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from device.frame import Block, Frame, Source, encode
+from device.orders import Orders
 from device.source import frame_time_ms, readings
 from device.spool import Spool, StoredSession
 from security import files
@@ -45,6 +46,7 @@ class Lanes:
         self._suites = suites
         self._identity, self._spool, self._path, self._random = identity, spool, recipient_path, random
         self.epoch = epoch
+        self.orders = Orders()
         self.recipient: Recipient | None = None
         self._sealers = dict[Lane, Sealer]()
         self._next_seq = dict.fromkeys(Lane, 0)
@@ -69,17 +71,19 @@ class Lanes:
             raise Rejected("replayed", "a newer key than the one in use", got, "the key in use was kept")
         if self.recipient is None or recipient.kid != self.recipient.kid:
             self._sealers.clear()
+            self.orders.forget()
         self.recipient = recipient
         files.write_private(self._path, json.dumps(recipient.to_json()).encode())
         return True
 
     def seal(self, lane: Lane, blocks: Sequence[Block], *, now_ms: int, uptime_ms: int, source: Source) -> int:
         """One frame into the spool. Returns its readings. Raises NoRecipient or SpoolError; then nothing was kept."""
-        sealer = self._sealer(lane, now_ms)
+        sealer = self._sealer(lane, now_ms, uptime_ms)
         seq, self._next_seq[lane] = self._next_seq[lane], self._next_seq[lane] + 1
         frame = Frame(frame_time_ms(blocks, now_ms), uptime_ms, self.epoch, seq, source, tuple(blocks))
         number, count = sealer.next_seq, readings(blocks)
         self._spool.put(lane, sealer.sid, number, sealer.seal(encode(frame)), count)
+        self.orders.sealed(sealer.sid, number, uptime_ms)
         return count
 
     def receipt(self, sid: bytes, data: object) -> list[int]:
@@ -99,7 +103,7 @@ class Lanes:
         for sid in self._spool.forget_empty_sessions([s.sid for s in self._sealers.values()]):
             del self._sessions[sid], self._open_records[sid]
 
-    def _sealer(self, lane: Lane, now_ms: int) -> Sealer:
+    def _sealer(self, lane: Lane, now_ms: int, uptime_ms: int) -> Sealer:
         sealer = self._sealers.get(lane)
         if sealer is not None and not sealer.is_spent(now_ms):
             return sealer
@@ -115,4 +119,5 @@ class Lanes:
         self._spool.add_session(StoredSession(sealer.sid, lane, record, sealer.to_bytes()))
         self._open_records[sealer.sid], self._sessions[sealer.sid] = record, sealer
         self._sealers[lane] = sealer
+        self.orders.opened(sealer, uptime_ms)
         return sealer

@@ -36,6 +36,8 @@ class Counters:
     frames_sent: int = 0
     unsealed_readings: int = 0  # lost because there was no key to seal to, or the disk refused
     refused_receipts: int = 0
+    refused_commands: int = 0  # without proof, repeated, late, of another session
+    refused_settings: int = 0
     resent: int = 0
     forged: int = 0  # copies sent by the tamper method
 

@@ -22,14 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from device.commands import DEFAULT_INTERVAL_S, Controls, answer, interval_s
+from device.commands import DEFAULT_INTERVAL_S, SETTINGS, Controls, answer
 from device.frame import Block
 from device.lanes import Lanes, NoRecipient
 from device.link import HubAddress, Link, LinkDown
+from device.orders import NotBelieved
 from device.renewing import ANSWER, REQUEST, Renewing
 from device.sending import Clock, Counters, Sender
 from device.source import SensorSource, pack
 from device.spool import MAX_BYTES, Spool, SpoolError
+from security.commands import DESIRED, METHOD
 from security.envelope import Lane, Recipient, Rejected
 from security.files import KeyFileError
 from security.identity import DeviceIdentity
@@ -128,6 +130,7 @@ class Uplink:
         self._closing = asyncio.Lock()  # one frame at a time, and no command in the middle of one
         self._taken_ms = 0  # readings up to here have been taken from the source
         self._last_frame_ms = 0
+        self._settings_heard = dict[str, object]()  # by name: what the twin says again is not judged again
         self._down_since_s: float | None = self._clock.steady_s()
         if self._lanes.recipient is not None:
             self._can_seal.set()
@@ -211,7 +214,7 @@ class Uplink:
     # -------------------------------------------------------------------------------------- what the hub says
 
     async def twin(self, desired: dict[str, Any], whole: bool) -> None:
-        """Desired properties: a recipient, receipts, the frame interval. What proves nothing changes nothing."""
+        """Desired properties: a recipient, receipts, settings. What proves nothing changes nothing."""
         words = desired.get(TWIN_KEY)
         if not isinstance(words, dict):
             return
@@ -222,22 +225,51 @@ class Uplink:
         receipts = words.get("receipts")
         for sid, data in receipts.items() if isinstance(receipts, dict) else ():
             await self._use_receipt(sid, data)
-        seconds = interval_s(words.get("frame_interval_s"))
-        if seconds is not None and seconds != self.controls.interval_s:
-            self.controls.interval_s = seconds
-            self._changed.set()
-            self._report_now.set()
+        settings = words.get("settings")
+        for name, data in settings.items() if isinstance(settings, dict) else ():
+            await self._use_setting(name, data)
+        if words.get("frame_interval_s") is not None:  # as it was before settings had to be proven
+            await self._use_setting("frame_interval_s", words["frame_interval_s"])
 
     async def method(self, name: str, payload: object) -> tuple[int, dict[str, object]]:
-        """A direct method. Readings until now are sent as they were; the change holds from now on."""
+        """A direct method, if it is the engine's: what can't be believed is answered and counted, and changes nothing.
+
+        Readings until now are sent as they were; the change holds from now on.
+        """
+        orders = self._lanes.orders
         async with self._closing:
+            try:
+                heard = await self._disk(lambda: orders.hear(METHOD, name, payload, self._clock.uptime_ms()))
+            except NotBelieved as error:
+                self.counters.refused_commands += 1
+                self._report_now.set()
+                log.warning("command %.40r was refused: %s", name, error)
+                return error.status, error.said
             await self._close_frame_now()
-            status, said = answer(self.controls, name, payload)
-        log.info("told to %s %s: %d", name, payload, status)
+            status, said = answer(self.controls, name, heard.payload)
+        log.info("told to %s %s: %d", name, heard.command.body, status)
         if name == "frame_interval":
             self._changed.set()
         self._report_now.set()
-        return status, said
+        return status, heard.answer(status, said)
+
+    async def _use_setting(self, name: str, data: object) -> None:
+        """A setting of the engine's. One that proves nothing is counted once, and ignored."""
+        if data is None or self._settings_heard.get(name) == data:
+            return
+        self._settings_heard = {**self._settings_heard, name: data} if name in SETTINGS else {name: data}
+        before = self.controls.interval_s
+        try:
+            heard = await self._disk(lambda: self._lanes.orders.hear(DESIRED, name, data, self._clock.uptime_ms()))
+            status, said = answer(self.controls, name, heard.payload) if name in SETTINGS else (404, {})
+        except NotBelieved as error:
+            status, said = error.status, {"error": str(error)}
+        if status != 200:
+            self.counters.refused_settings += 1
+            log.warning("setting %.40r was refused: %s", name, said.get("error", "there is no such setting"))
+        if self.controls.interval_s != before:
+            self._changed.set()
+        self._report_now.set()
 
     async def _use_recipient(self, data: object) -> None:
         try:
@@ -309,6 +341,8 @@ class Uplink:
             "dropped": dropped,
             "dropped_readings": dropped_readings,
             "refused_receipts": self.counters.refused_receipts,
+            "refused_commands": self.counters.refused_commands,
+            "refused_settings": self.counters.refused_settings,
             "channels": list(self._source.channels),
             "unplugged": sorted(self.controls.unplugged),
             "identified": self.controls.identified,

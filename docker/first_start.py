@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from everbeat.demo import admit
+from everbeat.demo_patients import admit
 from everbeat.patients import card_of
 from everbeat.settings import Settings
 from twin_engine.store.server import prepare

@@ -8,15 +8,16 @@ from typing import Annotated
 
 import typer
 
+from everbeat.console import one_line_errors, say
+from everbeat.settings import Settings
+
 app = typer.Typer(no_args_is_help=True, help="Keys at rest: list and rotate them.")
 
 
 @app.command("list")
 def list_keys() -> None:
     """Versions and fingerprints of the master key, and which patients have keys. Never a key."""
-    from everbeat import erasing, wiring
-    from everbeat.cli import one_line_errors, say
-    from everbeat.settings import Settings
+    from everbeat import erasing, rotation
     from security.keyhome import fingerprint
 
     with one_line_errors():
@@ -26,7 +27,7 @@ def list_keys() -> None:
             use = "wraps and opens" if version == home.versions.current else "opens only: a rotation is not over"
             say.print(f"master key {version}  {fingerprint(key)}  {use}", highlight=False)
         with erasing.redis_of(settings):
-            for row in wiring.key_rows(settings):
+            for row in rotation.key_rows(settings):
                 say.print(row, highlight=False, soft_wrap=True)
         for stone in sorted(home.tombstones.values(), key=lambda stone: stone.t_ms):
             say.print(f"erased {stone.name.hex()}  {stone.when}  by {stone.who}", highlight=False)
@@ -37,19 +38,17 @@ def rotate(
     patient: Annotated[str | None, typer.Option(help="Only this patient's data key; default: the master key.")] = None,
 ) -> None:
     """A new version of the master key, or of one patient's data key, while everybody writes on. May be repeated."""
-    from everbeat import erasing, wiring
-    from everbeat.cli import one_line_errors, say
-    from everbeat.settings import Settings
+    from everbeat import erasing, rotation
 
     with one_line_errors():
         settings = Settings.from_env()
         erasing.home_of(settings)
         with erasing.redis_of(settings):
             if patient is not None:
-                version = wiring.rotate_patient(settings, patient)
+                version = rotation.rotate_patient(settings, patient)
                 say.print(f"the data key of {patient} has version {version}; the one before opens for six hours more")
                 return
-            done = wiring.rotate_master(settings)
+            done = rotation.rotate_master(settings)
         say.print(f"master key {done.version} wraps from now on; {done.rewrapped} wraps were made anew")
         if done.held:
             say.print(f"older versions are kept, something lies under them: {', '.join(done.held)}", style="yellow")
@@ -65,8 +64,6 @@ def certificate(
 ) -> None:
     """Check a certificate of erasure against this house's key."""
     from everbeat import erasing
-    from everbeat.cli import one_line_errors, say
-    from everbeat.settings import Settings
     from security import signing
 
     with one_line_errors():
@@ -87,8 +84,6 @@ def erase(
 ) -> None:
     """Erase a patient for good: her keys are destroyed, in Redis and outside it. Prints a certificate."""
     from everbeat import erasing
-    from everbeat.cli import one_line_errors, say
-    from everbeat.settings import Settings
 
     with one_line_errors():
         settings = Settings.from_env()

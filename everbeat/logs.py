@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from everbeat import proof_words
+from everbeat.console import fail, one_line_errors, say, stop_event
+from everbeat.settings import Settings
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from everbeat.settings import Settings
     from security.note import VerifierKey
     from twin_engine.store.fsck import Finding
 
@@ -29,14 +30,11 @@ _UNPROVEN = 3  # exit code: nothing is wrong, but whose signature it is was not 
 def notary() -> None:
     """Look after the logs: sign what only grew, have it witnessed, raise the alarm at anything else."""
     from everbeat import notarial
-    from everbeat.cli import _one_line_errors, _stop_event
 
-    with _one_line_errors():
-        from everbeat.settings import Settings
-
+    with one_line_errors():
         settings = Settings.from_env()
         with _only_one(settings.notary):
-            notarial.notary(settings).run(_stop_event())
+            notarial.notary(settings).run(stop_event())
 
 
 @app.command()
@@ -50,27 +48,24 @@ def witness(
 ) -> None:
     """Cosign checkpoints of logs that only grew (C2SP tlog-witness). Run it where the house can't reach."""
     from everbeat import witness as story
-    from everbeat.cli import _one_line_errors, _stop_event
     from everbeat.notarial import tell_witness
     from security.note import VerifierKey
 
-    with _one_line_errors():
+    with one_line_errors():
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         tell_witness(home, [VerifierKey.parse(text) for text in log_key or []])
         made = story.load(home, name)
         if show_key:
             print(made.verifier)
             return
-        story.serve(made, host, port, _stop_event())
+        story.serve(made, host, port, stop_event())
 
 
 @app.command()
 def fsck() -> None:
     """Compare everything that is stored with itself, and with what the notary remembers. Changes nothing."""
-    from everbeat.cli import _one_line_errors
-    from everbeat.settings import Settings
 
-    with _one_line_errors():
+    with one_line_errors():
         settings = Settings.from_env()
         if _say_findings(_everything(settings)):
             raise typer.Exit(1)
@@ -88,12 +83,11 @@ def verify(
     since: Annotated[Path | None, typer.Option(help="A checkpoint that you kept yourself.")] = None,
 ) -> None:
     """Say what a proof proves, and what it does not. Without --proof: verify the running house."""
-    from everbeat.cli import _one_line_errors, say
     from security import proofs
     from security.errors import Rejected
     from security.note import VerifierKey
 
-    with _one_line_errors():
+    with one_line_errors():
         logs = [VerifierKey.parse(text) for text in log_key or []]
         trusted = [VerifierKey.parse(text) for text in witness_key or []]
         if proof is None:
@@ -122,24 +116,23 @@ def proof(
     envelopes: Annotated[bool, typer.Option(help="With the sealed envelopes.")] = False,
 ) -> None:
     """Write a proof that records are in the log, for `everbeat verify --proof`."""
-    from everbeat.cli import _fail, _one_line_errors, say
-    from everbeat.settings import Settings
     from security.identity import wall_clock_ms
-    from twin_engine.store import log as logs
     from twin_engine.store.connection import connect
+    from twin_engine.store.log_proofs import proof_bundle, to_file
+    from twin_engine.store.log_records import record_by_index, records
 
     if (index is None) == (device is None):
-        _fail("expected either --index or --device, got both or none; no proof was made")
-    with _one_line_errors():
+        fail("expected either --index or --device, got both or none; no proof was made")
+    with one_line_errors():
         client, now_ms = connect(Settings.from_env().redis_login("notary")), wall_clock_ms()
         if index is not None:
-            one = logs.record_by_index(client, shard, index)
+            one = record_by_index(client, shard, index)
             wanted = [] if one is None else [one]
         else:
-            wanted = logs.records(client, shard, device or "", now_ms - int(minutes * 60_000), now_ms)
+            wanted = records(client, shard, device or "", now_ms - int(minutes * 60_000), now_ms)
         since_ms = None if since_hours is None else now_ms - int(since_hours * 3_600_000)
-        bundle = logs.proof_bundle(client, shard, wanted, since_ms=since_ms, envelopes=envelopes)
-        out.write_text(logs.to_file(bundle))
+        bundle = proof_bundle(client, shard, wanted, since_ms=since_ms, envelopes=envelopes)
+        out.write_text(to_file(bundle))
         say.print(
             f"{len(bundle['records'])} of {len(wanted)} records proven in {out}; the others wait for a checkpoint"
         )
@@ -154,11 +147,9 @@ def audit(
 ) -> None:
     """What was accessed, allowed and configured: the audit log, newest first."""
     from everbeat import wiring
-    from everbeat.cli import _one_line_errors
-    from everbeat.settings import Settings
     from twin_engine.store.audit import AuditReader
 
-    with _one_line_errors():
+    with one_line_errors():
         keys = wiring.vault(Settings.from_env(), "notary")
         for line in AuditReader(keys.client, keys.master).page(kind=kind, about=about, who=who, count=count).lines:
             event = line.event
@@ -180,14 +171,12 @@ def accept_log(
 ) -> None:
     """Go on after an alarm of a log that you have looked into. A tree that was broken goes on under a new name."""
     from everbeat import notarial
-    from everbeat.cli import _fail, _one_line_errors, say
-    from everbeat.settings import Settings
     from security import files
 
-    with _one_line_errors():
+    with one_line_errors():
         settings = Settings.from_env()
         if log not in {which.name for which in notarial.logs(settings)}:
-            _fail(f"expected the name of a log, got {log!r}; nothing was accepted")
+            fail(f"expected the name of a log, got {log!r}; nothing was accepted")
         inbox = files.private_dir(settings.notary / "accepted")
         files.write_private(inbox / log, f"{os.environ.get('USER', 'operator')}\n{reason}".encode())
         say.print("the notary takes it up within seconds")
@@ -197,10 +186,8 @@ def accept_log(
 def log_keys() -> None:
     """Print the keys of the house's logs, for witnesses and auditors."""
     from everbeat import notarial
-    from everbeat.cli import _one_line_errors
-    from everbeat.settings import Settings
 
-    with _one_line_errors():
+    with one_line_errors():
         for key in notarial.log_keys(Settings.from_env()):
             print(key)
 
@@ -208,26 +195,20 @@ def log_keys() -> None:
 # ---------------------------------------------------------------------------------------------- small parts
 
 
-def _only_one(home: Path) -> AbstractContextManager[None]:
+@contextmanager
+def _only_one(home: Path) -> Iterator[None]:
     """A second notary on the same directory ends with one line."""
-    import fcntl
-    from contextlib import contextmanager
-
     from security import files
     from security.errors import SecurityError
 
-    @contextmanager
-    def held() -> Iterator[None]:
-        fd = os.open(files.private_dir(home) / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError as error:
-            raise SecurityError(f"expected to be the only notary in {home}, but another runs; not started") from error
-        finally:
-            os.close(fd)
-
-    return held()
+    fd = os.open(files.private_dir(home) / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise SecurityError(f"expected to be the only notary in {home}, but another runs; not started") from error
+    finally:
+        os.close(fd)
 
 
 def _everything(settings: Settings) -> dict[str, tuple[int, list[Finding]]]:
@@ -249,7 +230,6 @@ def _say_findings(found: dict[str, tuple[int, list[Finding]]]) -> bool:
 def _verify_house(logs: list[VerifierKey], trusted: list[VerifierKey]) -> None:
     """Everything that can be verified from here: what is stored, and the published checkpoints."""
     from everbeat import notarial
-    from everbeat.settings import Settings
     from security import proofs
     from security.errors import Rejected
     from twin_engine.store.log import LogReader, read_state

@@ -15,7 +15,8 @@ from security import files, note, signing
 from security.identity import wall_clock_ms
 from security.keys import MasterKey
 from security.note import LOG, WITNESS, VerifierKey
-from twin_engine.notary import Notarised, Notary
+from twin_engine.log_keeper import Notarised
+from twin_engine.notary import Notary
 from twin_engine.store import keys
 from twin_engine.store.connection import Client, connect
 from twin_engine.witnessing import MAX_ANSWER, WitnessAddress

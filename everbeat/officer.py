@@ -1,33 +1,29 @@
-"""What a security officer does to certificates: make or import the CA, enrol, renew, revoke, look.
+"""What a security officer does to certificates: enrol a device, renew, revoke, look.
 
-What is heavy to import waits until it is needed: a revocation shall not wait for it.
-
-Each act is one function: settings in, what came of it out. It is done when the function returns, whether or not the
-store answers: the audit event waits in the CA's index until :func:`tell` gets it to the log.
+Each act is one function: settings in, what came of it out. What is done to the CA itself, and how the audit log is
+told, is in :mod:`everbeat.house_ca`. What is heavy to import waits until it is needed: a revocation shall not wait.
 """
 
 from __future__ import annotations
 
-import getpass
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from everbeat.house_ca import existing, me
 from everbeat.settings import Settings
-from security import authority, certificates, files, hospital, identity, listing, renewal
+from security import authority, certificates, files, identity, issuing, renewal
 from security.audit import AuditEvent
 from security.authority import Authority
+from security.crl import Why
 from security.errors import SecurityError
 from security.identity import DeviceIdentity, Role, is_device_id, wall_clock_ms
 from security.index import Index, Issued
-from security.revocation import TrustWatch, Why
-from twin_engine.store.errors import StoreDown
+from security.revocation import TrustWatch
 
 _LEAST_PREFIX = 6  # hexadecimal digits of a serial number
 
@@ -40,30 +36,6 @@ class Enrolment:
     certificate: x509.Certificate
     chain_path: Path
     at_hub: bool  # whether the local hub knows it; Azure is told by other means
-
-
-def me() -> str:
-    """Who acts, for the audit log: the account on this machine."""
-    return getpass.getuser()
-
-
-def existing(settings: Settings) -> Authority:
-    """The CA that is here. Raises SecurityError where there is none: an officer's typing error makes no CA."""
-    if not _has_ca(settings.ca):
-        raise SecurityError(f"expected a CA in {settings.ca}, got none; nothing was done: run 'everbeat pki init'")
-    return identity.load_ca(settings.ca)
-
-
-def init(settings: Settings, *, replace: bool = False) -> Authority:
-    """A new CA. With `replace` the old one is put aside, and every certificate has to be issued anew."""
-    if replace:
-        _put_aside(settings.ca)
-    if _has_ca(settings.ca):
-        raise SecurityError(
-            f"expected no CA in {settings.ca}, got one; it was kept (--replace puts it aside; then every device has to "
-            f"be enrolled anew)"
-        )
-    return _told(identity.create_ca(settings.ca), "made")
 
 
 def enrol(settings: Settings, device: str, csr: Path | None, out: Path | None, *, replace: bool = False) -> Enrolment:
@@ -82,13 +54,13 @@ def enrol(settings: Settings, device: str, csr: Path | None, out: Path | None, *
     home = out or settings.device(device)
     if csr is None:
         key = certificates.new_key()
-        chain = authority.issue(ca, Role.DEVICE, device, (), key.public_key(), now_ms=now_ms, who=me())
+        chain = issuing.issue(ca, Role.DEVICE, device, (), key.public_key(), now_ms=now_ms, who=me())
         path = identity.store(DeviceIdentity, device, home, key, chain, ca.root).chain_path
     else:
-        chain = authority.enrol(ca, device, _bytes(csr), now_ms=now_ms, who=me())
+        chain = issuing.enrol(ca, device, _bytes(csr), now_ms=now_ms, who=me())
         path = _write_chain(home, device, chain, ca)
     if before:
-        authority.revoke(ca, before, Why.SUPERSEDED, now_ms=now_ms, who=me())
+        issuing.revoke(ca, before, Why.SUPERSEDED, now_ms=now_ms, who=me())
     return _enrolled(settings, device, chain[0], path)
 
 
@@ -104,7 +76,7 @@ def enrol_foreign(settings: Settings, device: str, chain_path: Path) -> Enrolmen
     trust.verify_device([c.public_bytes(Encoding.DER) for c in chain], device, now_ms)
     facts = {"serial": f"{chain[0].serial_number:x}", "by": chain[0].issuer.rfc4514_string()[:200]}
     told = AuditEvent(now_ms, me(), "device.enrolled", device, facts)
-    authority.take_in(ca, chain[0], now_ms=now_ms, told=told)
+    issuing.take_in(ca, chain[0], now_ms=now_ms, told=told)
     return _enrolled(settings, device, chain[0], chain_path)
 
 
@@ -126,14 +98,6 @@ def renew_by_request(settings: Settings, request: Path, out: Path | None, grace:
     return _enrolled(settings, found.device, chain[0], path, found.old)
 
 
-def renew_issuer(settings: Settings, root_key: Path | None, *, fresh_key: bool = False) -> Authority:
-    """The intermediate for three more years: the one thing that wants the root's key."""
-    ca = existing(settings)
-    path = root_key or ca.directory / listing.ROOT_KEY
-    made = authority.renew_issuer(ca, path, now_ms=wall_clock_ms(), fresh_key=fresh_key)
-    return _told(made, "intermediate replaced" if fresh_key else "intermediate renewed")
-
-
 def revoke(settings: Settings, what: str, why: Why) -> list[Issued]:
     """All certificates of a device, or the one of a serial number (or how it begins), are good no longer."""
     ca = existing(settings)
@@ -151,7 +115,7 @@ def revoke(settings: Settings, what: str, why: Why) -> list[Issued]:
             "expected a leaf's serial number, got an intermediate's; nothing was done: 'everbeat pki renew --issuer "
             "--fresh-key --root-key FILE' revokes it and makes another"
         )
-    authority.revoke(ca, fresh, why, now_ms=wall_clock_ms(), who=me())
+    issuing.revoke(ca, fresh, why, now_ms=wall_clock_ms(), who=me())
     with ca.index() as index:
         return [one for one in map(index.find, (one.serial for one in fresh)) if one is not None]
 
@@ -164,76 +128,7 @@ def listed(settings: Settings) -> tuple[Authority, list[Issued], str]:
     return ca, rows, TrustWatch(ca.trust_path, ca.lists_path, wall_clock_ms)().doubt
 
 
-def import_ca(
-    settings: Settings, root: Path, issuers: Sequence[Path], key: Path | None, lists: Path, *, replace: bool = False
-) -> Authority:
-    """A hospital's CA: with the key of its intermediate to sign here, without to be believed."""
-    now_ms = wall_clock_ms()
-    if key is None:
-        ours = identity.load_or_create_ca(settings.ca)
-        return _told(hospital.import_trust(ours, root, issuers, lists, now_ms=now_ms), f"{root.name} believed")
-    if len(issuers) != 1:
-        raise SecurityError(f"expected one intermediate with its key, got {len(issuers)}; nothing was imported")
-    aside = _put_aside(settings.ca) if replace else None
-    try:
-        made = hospital.import_issuer(settings.ca, root, issuers[0], key, lists, now_ms=now_ms)
-        return _told(made, "imported")
-    except Exception:
-        if aside is not None:
-            shutil.rmtree(settings.ca, ignore_errors=True)
-            aside.rename(settings.ca)
-        raise
-
-
-def import_lists(settings: Settings, lists: Path) -> list[str]:
-    """Newer lists of CAs that are believed already."""
-    ca = existing(settings)
-    names = hospital.import_lists(ca, lists, now_ms=wall_clock_ms())
-    _told(ca, "newer lists")
-    return names
-
-
-def tell(settings: Settings) -> int:
-    """Bring waiting events to the audit log. How many still wait, because the store does not answer."""
-    from everbeat import wiring
-    from twin_engine.store.audit import AuditWriter
-
-    if not _has_ca(settings.ca):
-        return 0
-    with Index(settings.ca) as index:
-        try:
-            while waiting := index.waiting():
-                keys = wiring.vault(settings, "keeper")
-                writer = AuditWriter(keys.client, keys.master)
-                for number, event in waiting:
-                    writer.write(event)
-                    index.was_told(number)
-        except StoreDown:
-            return len(waiting)
-    return 0
-
-
 # ------------------------------------------------------------------------------------------------- small parts
-
-
-def _has_ca(directory: Path) -> bool:
-    names = (authority.ISSUER_KEY, listing.ROOT_KEY, authority.OLD_KEY)
-    return any((directory / name).exists() for name in names)
-
-
-def _told(ca: Authority, what: str) -> Authority:
-    """The authority itself has changed: the audit log will say so."""
-    facts = {"ca": what[:200], "root": ca.root.fingerprint(hashes.SHA256()).hex()}
-    with ca.index() as index:
-        index.tell(AuditEvent(wall_clock_ms(), me(), "config.changed", "pki", facts))
-    return ca
-
-
-def _put_aside(directory: Path) -> Path | None:
-    """Where the CA lies now, if there was one."""
-    if not directory.exists():
-        return None
-    return directory.rename(directory.with_name(f"{directory.name}.until-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"))
 
 
 def _need_device(device: str) -> None:
@@ -264,7 +159,7 @@ def _take_in_stored(settings: Settings, ca: Authority, device: str) -> None:
     """A device that was enrolled before there was an index: its certificate lies in its directory."""
     path = settings.device(device) / f"{device}.pem" if is_device_id(device) else None
     if path is not None and path.exists():
-        authority.take_in(ca, x509.load_pem_x509_certificates(_bytes(path))[0], now_ms=wall_clock_ms())
+        issuing.take_in(ca, x509.load_pem_x509_certificates(_bytes(path))[0], now_ms=wall_clock_ms())
 
 
 def _write_chain(home: Path, device: str, chain: Sequence[x509.Certificate], ca: Authority) -> Path:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from everbeat.console import one_line_errors
 from everbeat.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -174,9 +175,8 @@ def oidc_settings(env: Mapping[str, str] = os.environ) -> OidcSettings | None:
 @contextmanager
 def _people() -> Iterator[People]:
     from everbeat import wiring
-    from everbeat.cli import _one_line_errors
 
-    with _one_line_errors():
+    with one_line_errors():
         yield wiring.people(Settings.from_env())
 
 

@@ -1,6 +1,7 @@
 """``everbeat pki``: certificates, by a security officer's hand. Says what was done, and what is still to do.
 
-What happens is in :mod:`everbeat.officer`; here are arguments, tables and sentences. Imports wait until a command runs.
+What happens is in :mod:`everbeat.officer`, and of the CA itself in :mod:`everbeat.house_ca`; here are arguments, tables
+and sentences. Imports wait until a command runs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from everbeat.console import one_line_errors
 from everbeat.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,9 +39,9 @@ def init(
 ) -> None:
     """Make the CA: an offline root, and the intermediate that signs certificates."""
     with _act() as settings:
-        from everbeat import officer
+        from everbeat import house_ca
 
-        ca = officer.init(settings, replace=replace)
+        ca = house_ca.init(settings, replace=replace)
         say.print(_authorities(ca))
         _say(f"The root's key lies in {ca.directory / 'root.key'}. Move it off this machine now and lock it away:")
         _say("everything but 'everbeat pki renew --issuer' works without it.")
@@ -84,12 +86,12 @@ def renew(
 ) -> None:
     """Renew one device's certificate, or the intermediate."""
     with _act() as settings:
-        from everbeat import officer
+        from everbeat import house_ca, officer
 
         if (device is not None) + (request is not None) + issuer != 1:
             raise typer.BadParameter("expected a DEVICE, --request FILE or --issuer, and one of them only")
         if issuer:
-            say.print(_authorities(officer.renew_issuer(settings, root_key, fresh_key=fresh_key)))
+            say.print(_authorities(house_ca.renew_issuer(settings, root_key, fresh_key=fresh_key)))
             if fresh_key:
                 _say("Every certificate has to be issued anew: servers and demo devices at their next start,")
                 _say("others by 'everbeat pki enrol DEVICE --replace'. Restart the hub and the engines now.")
@@ -112,7 +114,7 @@ def revoke(
     """End a certificate for good: live connections and sessions are cut within seconds."""
     with _act() as settings:
         from everbeat import officer
-        from security.revocation import Why
+        from security.crl import Why
 
         if reason not in list(Why):
             raise typer.BadParameter(f"expected a reason out of {', '.join(Why)}, got {reason!r}; nothing was revoked")
@@ -156,14 +158,14 @@ def import_(
 ) -> None:
     """Use an existing CA: let its intermediate sign here, or believe devices that it enrolled."""
     with _act() as settings:
-        from everbeat import officer
+        from everbeat import house_ca
 
         if crl is None or (root is None and (issuer or key)):
             raise typer.BadParameter("expected --root, --issuer and --crl (and --key to sign here), or --crl alone")
         if root is None:
-            _say(f"newer lists of {', '.join(officer.import_lists(settings, crl))}")
+            _say(f"newer lists of {', '.join(house_ca.import_lists(settings, crl))}")
             return
-        say.print(_authorities(officer.import_ca(settings, root, issuer or [], key, crl, replace=replace)))
+        say.print(_authorities(house_ca.import_ca(settings, root, issuer or [], key, crl, replace=replace)))
         _say("Restart the hub: its TLS reads whom to let in when it starts.")
 
 
@@ -173,12 +175,12 @@ def import_(
 @contextmanager
 def _act() -> Iterator[Settings]:
     """One act: our errors as one line; what is to be told to the audit log is told, now or later."""
-    from everbeat import cli, officer
+    from everbeat import house_ca
 
-    with cli._one_line_errors():
+    with one_line_errors():
         settings = Settings.from_env()
         yield settings
-        if left := officer.tell(settings):
+        if left := house_ca.tell(settings):
             _say(f"The store does not answer: audit events wait in the CA's index until it does ({left}).")
 
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from device.cloud import renewed_local
 from device.downlink import Hub, HubBusy, Outcome
 from device.renewing import ANSWER, REQUEST, make_answer
-from everbeat import officer, wiring
+from everbeat import house_ca, wiring
 from everbeat.settings import Settings
 from security.authority import Authority
 from security.errors import SecurityError
@@ -47,7 +47,7 @@ class Twins(Protocol):
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Looks every minute until `stop` is set. Raises SecurityError where there is no CA here."""
-    officer.existing(settings)
+    house_ca.existing(settings)
     seen, hub = dict[str, str](), Hub(wiring.downlink_settings(settings))
     while not stop.is_set():
         for line in look(settings, hub, seen, wall_clock_ms):
@@ -57,7 +57,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
 
 def look(settings: Settings, hub: Twins, seen: dict[str, str], clock: Callable[[], int]) -> list[str]:
     """One round: a line for each device that was answered. `seen` remembers each device's last request."""
-    ca, told = officer.existing(settings), list[str]()
+    ca, told = house_ca.existing(settings), list[str]()
     for device in sorted(due(ca, clock())):
         try:
             request = hub.reported(device).get(REQUEST)
@@ -70,7 +70,7 @@ def look(settings: Settings, hub: Twins, seen: dict[str, str], clock: Callable[[
         except SecurityError as error:
             log.error("%s got no certificate: %s", device, error)
     if told:
-        officer.tell(settings)
+        house_ca.tell(settings)
     return told
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import getpass
 import logging
 import os
 import sqlite3
@@ -25,7 +24,6 @@ from device.source import SensorSource
 from device.uplink import UplinkSettings
 from everbeat.settings import Settings
 from security import files
-from security.audit import AuditEvent
 from security.errors import SecurityError
 from security.identity import (
     Authority,
@@ -42,19 +40,16 @@ from security.keys import MasterKey
 from security.listing import refresh_lists
 from security.revocation import TrustWatch
 from security.trust import Trust
-from twin_engine.store import rotating as rotation
 from twin_engine.store.audit import AuditWriter
 from twin_engine.store.audit_reader import AuditReader, SequencedAudit
 from twin_engine.store.connection import Client, connect, translated
 from twin_engine.store.erasing import Eraser
-from twin_engine.store.keys import SHARDS, shard_of
+from twin_engine.store.keys import SHARDS
 from twin_engine.store.orders import OrderQueue
 from twin_engine.store.patients import PatientStore
 from twin_engine.store.people import PeopleStore
 from twin_engine.store.raw import RawSink
 from twin_engine.store.reader import RedisFeed
-from twin_engine.store.renewing import renew_data_key
-from twin_engine.store.rotating import Rotation
 from twin_engine.store.sessions import SessionStore
 from twin_engine.store.shard import ShardStore
 from twin_engine.store.signin import Attempts, Begun
@@ -198,39 +193,10 @@ def shard_store(settings: Settings, shard: str) -> tuple[ShardStore, MasterKey]:
 def eraser(settings: Settings) -> Eraser:
     """Who erases patients."""
     keys = vault(settings, "eraser")
-    return Eraser(keys.client, keys, _shards_of(keys.client, settings))
+    return Eraser(keys.client, keys, shards_here(keys.client, settings))
 
 
-def rotate_master(settings: Settings) -> Rotation:
-    """A new version of the master key, told to the audit log."""
-    keys = vault(settings, "eraser")
-    done = rotation.rotate_master(keys.client, keys, _shards_of(keys.client, settings))
-    facts = {"version": str(done.version), "rewrapped": str(done.rewrapped), "destroyed": str(list(done.destroyed))}
-    _tell_rotated(keys, "master key", facts)
-    return done
-
-
-def rotate_patient(settings: Settings, patient: str) -> int:
-    """A new version of a patient's data key, told to the audit log."""
-    keys = vault(settings, "eraser")
-    shard = shard_of(patient, _shards_of(keys.client, settings))
-    version = renew_data_key(keys.client, keys, shard, patient, wall_clock_ms())
-    _tell_rotated(keys, patient, {"version": str(version)})
-    return version
-
-
-def key_rows(settings: Settings) -> list[str]:
-    """A line for each patient's data key: versions and fingerprints."""
-    return rotation.key_rows(vault(settings, "eraser"))
-
-
-def _tell_rotated(keys: Vault, about: str, facts: dict[str, str]) -> None:
-    AuditWriter(keys.client, keys.master).write(
-        AuditEvent(wall_clock_ms(), getpass.getuser()[:80], "key.rotated", about, facts)
-    )
-
-
-def _shards_of(client: Client, settings: Settings) -> int:
+def shards_here(client: Client, settings: Settings) -> int:
     """Over how many shards the patients here are spread, whatever the settings say."""
     with translated():
         return int(client.get(SHARDS) or settings.shards)

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from security import files
 from security.errors import SecurityError
-from security.trust import Role
+from security.roles import Role
 
 ROOT_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=30)

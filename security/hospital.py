@@ -16,12 +16,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from security import authority, certificates, files, listing
+from security import authority, certificates, files, founding, issuing, listing
 from security.authority import Authority
 from security.certificates import IssuerKey
+from security.crl import MAX_LISTS_BYTES, read_lists
 from security.errors import Rejected, SecurityError
-from security.revocation import MAX_LISTS_BYTES, judge_lists, read_lists
-from security.trust import MAX_CERTIFICATE_BYTES, Role, Trust
+from security.revocation import judge_lists
+from security.roles import Role
+from security.trust import MAX_CERTIFICATE_BYTES, Trust
 
 _NOTHING = "nothing was imported"
 _TRIAL, _TRIAL_HOSTS = "trial", ("localhost", "127.0.0.2")
@@ -40,13 +42,13 @@ def import_issuer(directory: Path, root: Path, issuer: Path, key: Path, lists: P
         raise _unfit(f"the key of {_name(own)}", "another key")
     _need_lists(_read(lists), [top], now_ms)
     _try_out(top, own, secret, now_ms)
-    if any((directory / name).exists() for name in (authority.OLD_KEY, listing.ROOT_KEY, authority.ISSUER_KEY)):
+    if authority.is_there(directory):
         raise _unfit(f"no CA in {directory}", "one, which was kept (--replace puts it aside)")
-    files.write_public(directory / listing.ROOT_LIST, _pem(_read(lists), [top]))
+    files.write_public(directory / authority.ROOT_LIST, _pem(_read(lists), [top]))
     if not files.create_private(directory / authority.ISSUER_KEY, certificates.to_pem(secret, [own, top])):
         raise _unfit(f"no CA in {directory}", "one, which was kept")
-    made = authority.load_ca(directory, now_ms=now_ms)
-    authority.take_in(made, own, now_ms=now_ms)
+    made = founding.load_ca(directory, now_ms=now_ms)
+    issuing.take_in(made, own, now_ms=now_ms)
     return made
 
 
@@ -81,7 +83,7 @@ def import_lists(ca: Authority, lists: Path, *, now_ms: int) -> list[str]:
     if found.doubt:
         raise SecurityError(found.doubt)
     if ca.root in issuers:
-        files.write_public(ca.directory / listing.ROOT_LIST, _pem(data, [ca.root]))
+        files.write_public(ca.directory / authority.ROOT_LIST, _pem(data, [ca.root]))
     _write_lists(ca, data, [c for c in issuers if c != ca.root])
     _signed(ca, now_ms)
     return sorted(_name(c) for c in issuers)
@@ -89,12 +91,12 @@ def import_lists(ca: Authority, lists: Path, *, now_ms: int) -> list[str]:
 
 def _signed(ca: Authority, now_ms: int) -> Authority:
     listing.sign_lists(ca, now_ms=now_ms)
-    return authority.load_ca(ca.directory, now_ms=now_ms)
+    return founding.load_ca(ca.directory, now_ms=now_ms)
 
 
 def _write_lists(ca: Authority, data: bytes, issuers: Sequence[x509.Certificate]) -> None:
     """The hospital's lists: new ones take the place of those of the same issuer."""
-    path = ca.directory / listing.IMPORTED_LIST
+    path = ca.directory / authority.IMPORTED_LIST
     old = read_lists(_read(path)) if path.exists() else []
     new = [c for c in read_lists(data) if c.issuer in {i.subject for i in issuers}]
     kept = [c for c in old if c.issuer not in {n.issuer for n in new}]

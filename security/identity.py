@@ -1,6 +1,6 @@
 """Who is who: the identities that a certificate authority issues, and where they lie.
 
-The authority (``security.authority``) signs three kinds of certificates (:class:`~security.trust.Role`): devices,
+The authority (``security.authority``) signs three kinds of certificates (:class:`~security.roles.Role`): devices,
 engines, servers. Each lives 30 days and is issued again on start when fewer than 10 are left (`ensure_*`), but never
 to a device whose certificate was revoked: only an officer enrols it anew. Private keys are files of mode 0600
 (``security.files``); a key and its chain share one file, so a crash never leaves a key with another's certificate. A
@@ -21,10 +21,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from security import authority, certificates, files, listing
-from security.authority import ROOT_FILE, Authority, publish
+from security import certificates, files, founding, issuing
+from security.authority import ROOT_FILE, Authority, is_there, publish
 from security.errors import SecurityError
-from security.trust import Role, Trust, is_device_id, proves
+from security.roles import Role, is_device_id, proves
+from security.trust import Trust
 
 __all__ = [
     "Authority", "DeviceIdentity", "EngineIdentity", "Identity", "Role", "ServerIdentity", "Trust", "create_ca",
@@ -107,17 +108,17 @@ AnyIdentity = TypeVar("AnyIdentity", DeviceIdentity, EngineIdentity, ServerIdent
 
 def create_ca(directory: Path, *, now_ms: int | None = None) -> Authority:
     """A new root and intermediate in `directory` (0700). Raises SecurityError where a CA is already: it is kept."""
-    return authority.create_ca(directory, now_ms=_now(now_ms))
+    return founding.create_ca(directory, now_ms=_now(now_ms))
 
 
 def load_ca(directory: Path, *, now_ms: int | None = None) -> Authority:
     """The CA in `directory`. Raises KeyFileError where it is missing or others could read its key."""
-    return authority.load_ca(directory, now_ms=_now(now_ms))
+    return founding.load_ca(directory, now_ms=_now(now_ms))
 
 
 def load_or_create_ca(directory: Path, *, now_ms: int | None = None) -> Authority:
     """The CA in `directory`, made on the first call. Of two processes at once both get the same."""
-    if not any((directory / name).exists() for name in (authority.ISSUER_KEY, listing.ROOT_KEY, authority.OLD_KEY)):
+    if not is_there(directory):
         try:
             return create_ca(directory, now_ms=now_ms)
         except files.KeyFileError:
@@ -172,7 +173,7 @@ def _issue(
         _need_unbarred(ca, name)
     before = kind.load(directory, name).certificate if paths[0].exists() and paths[2].exists() else None
     public_key = key.public_key()
-    chain = authority.issue(ca, kind.role, name, hosts, public_key, now_ms=_now(now_ms), replaces=before)
+    chain = issuing.issue(ca, kind.role, name, hosts, public_key, now_ms=_now(now_ms), replaces=before)
     return store(kind, name, directory, key, chain, ca.root)
 
 
@@ -200,7 +201,7 @@ def _kept(
         return None
     found = kind.load(directory, name)
     leaf = found.certificate
-    authority.take_in(ca, leaf, now_ms=_now(now_ms))
+    issuing.take_in(ca, leaf, now_ms=_now(now_ms))
     is_revoked = _is_barred(ca, kind.role, name)
     if is_revoked and kind.role is Role.DEVICE:
         return found

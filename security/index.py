@@ -2,7 +2,7 @@
 
 One SQLite file beside the CA's key. Every change is one transaction together with its audit event, which waits here
 until the audit log takes it: who revokes a certificate while the store is down has it revoked at once, and told
-later. The signed lists (``security.revocation``) are made from here; the truth about a revocation is here and in the
+later. The signed lists (``security.listing``) are made from here; the truth about a revocation is here and in the
 list.
 """
 
@@ -20,9 +20,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from security.audit import AuditEvent
+from security.crl import Why
 from security.errors import Reason, Rejected, SecurityError
-from security.revocation import Why
-from security.trust import common_name, role_of
+from security.roles import common_name, role_of
 
 INDEX = "index.sqlite"
 _SCHEMA = """
@@ -149,6 +149,10 @@ class Index:
         """Audit events that the audit log has not taken yet, the oldest first, each with its number here."""
         rows = self._db.execute("SELECT id, event FROM told ORDER BY id LIMIT ?", (limit,))
         return [(number, AuditEvent.from_bytes(event)) for number, event in rows]
+
+    def left_to_tell(self) -> int:
+        """How many of them there are."""
+        return int(self._db.execute("SELECT COUNT(*) FROM told").fetchone()[0])
 
     def was_told(self, number: int) -> None:
         """The audit log has it."""

@@ -9,30 +9,20 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 
 from security import certificates, files
+from security.authority import IMPORTED_LIST, ROOT_KEY, ROOT_LIST, Authority
 from security.certificates import IssuerKey
+from security.crl import MAX_LISTS_BYTES, Revoked, Why, own_entries, sign_list
 from security.index import Index, Issued
-from security.revocation import (
-    LIST_LIFE,
-    MAX_LISTS_BYTES,
-    RENEW_LIST_BEFORE,
-    Revoked,
-    Why,
-    judge_lists,
-    own_entries,
-    sign_list,
-)
-
-if TYPE_CHECKING:
-    from security.authority import Authority
+from security.revocation import judge_lists
 
 log = logging.getLogger(__name__)
 
-ROOT_KEY, ROOT_LIST, IMPORTED_LIST = "root.key", "root.crl", "imported.crl"
+LIST_LIFE = timedelta(days=30)
+RENEW_LIST_BEFORE = timedelta(days=23)  # whoever has the issuer's key signs a new list each week
 _KEPT_AFTER_END = timedelta(days=100)  # in the list: longer than a certificate may be renewed late
 
 

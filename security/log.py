@@ -15,7 +15,7 @@ from typing import Any
 from security import canonical
 from security.errors import Reason, Rejected, SecurityError
 from security.merkle import HASH_BYTES, leaf_hash
-from security.trust import is_device_id
+from security.roles import is_device_id
 from security.wire import HEADER_BYTES
 
 _DOMAIN = "everbeat/1 record"

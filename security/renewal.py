@@ -25,11 +25,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from security import canonical
-from security.authority import NOBODY, Authority, current_trust, issue, need_enrolled
+from security.authority import Authority
 from security.errors import Reason, Rejected
 from security.identity import DeviceIdentity
+from security.issuing import NOBODY, current_trust, issue, need_enrolled
 from security.requests import MAX_REQUEST_BYTES, make_csr, read_csr
-from security.trust import MAX_CERTIFICATE_BYTES, MAX_CHAIN, Role, Trust, is_device_id
+from security.roles import Role, is_device_id
+from security.trust import MAX_CERTIFICATE_BYTES, MAX_CHAIN, Trust
 from security.wire import MAX_TIME_MS
 
 FRESH_MS = 10 * 60 * 1000

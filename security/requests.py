@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from security.errors import Reason, Rejected
-from security.trust import Role, is_device_id
+from security.roles import Role, is_device_id
 
 MAX_REQUEST_BYTES = 4096
 _NOTHING = "no certificate was issued"

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Mapping
+from dataclasses import replace
 from threading import Lock
 from typing import Any, NoReturn
 
 from cryptography.exceptions import InvalidTag
 
 from security import canonical, suite
+from security.commands import Command, check_answer, check_command, make_answer, make_command
 from security.errors import Reason, Rejected, SecurityError, SessionSpent
 from security.receipts import MAX_MESSAGES, Ranges, Receipt, check_receipt, make_receipt
-from security.trust import is_device_id
+from security.roles import is_device_id
 from security.wire import (
     HEADER_BYTES,
     MAX_ENVELOPE_BYTES,
@@ -108,6 +111,14 @@ class Sealer(ClosedSession):
             )
         return found
 
+    def check_command(self, data: object, kind: str, name: str) -> Command:
+        """The engine's command to this device in this session, whether seen before or not. Raises Rejected."""
+        return check_command(data, kind, name, self.device, self.sid, self._keys.command_key)
+
+    def make_answer(self, command: Command, status: int, payload: Mapping[str, object]) -> dict[str, object]:
+        """The device's answer to a command that :meth:`check_command` gave."""
+        return make_answer(command, status, payload, self._keys.answer_key)
+
     def _take_seq(self) -> int:
         """Counted before it is used: a failure between the two loses a number, and never repeats one."""
         with self._lock:
@@ -154,6 +165,15 @@ class Opener:
     def make_receipt(self, upto: int, extra: Ranges, now_ms: int) -> dict[str, object]:
         """Tells the device what is proven AND on disk. Call it after the durable write only."""
         return make_receipt(Receipt(self.sid, int(self.lane), upto, extra, now_ms), self._keys.receipt_key)
+
+    def make_command(self, command: Command) -> tuple[Command, dict[str, object]]:
+        """(the command with its MAC, what is sent). The caller never gives two commands one number."""
+        sent = make_command(command, self._keys.command_key)
+        return replace(command, mac=bytes.fromhex(str(sent["mac"]))), sent
+
+    def check_answer(self, data: object, status: object, command: Command) -> dict[str, object]:
+        """What the device answered to `command`. Raises Rejected on anything that it did not say to this very one."""
+        return check_answer(data, status, command, self._keys.answer_key)
 
     def to_bytes(self) -> bytes:
         """Holds the session's secret: the caller seals it (``keys.PatientCipher``) before it is stored anywhere."""

@@ -35,10 +35,12 @@ from security.hpke import EXPORT_ONLY, DhKem, Kem, Random, XWing
 
 SUITE_A, SUITE_B, SUITE_C = "A", "B", "C"
 SECRET_BYTES, TAG_BYTES, RECEIPT_KEY_BYTES = 32, 16, 32
+_MAC_KEY_BYTES = 32  # of commands and answers
 _GCM_NONCE_BYTES, _CCM_NONCE_BYTES = 12, 13
 _CCM_MAX_BYTES = 2 ** (8 * (15 - _CCM_NONCE_BYTES)) - 1  # RFC 3610 section 2.1: what two length bytes can say
 _GCM_MAX_BYTES = 2**31 - 1
 _UP, _RECEIPT, _OPEN = "up", "receipt", "open"  # directions: device to engine, engine to device; and the open record
+_COMMAND, _ANSWER = "command", "answer"  # to the device, and back
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,8 @@ class SessionKeys:
     nonce_bytes: int
     max_bytes: int
     receipt_key: bytes = field(repr=False)
+    command_key: bytes = field(repr=False)
+    answer_key: bytes = field(repr=False)
 
     def seal(self, seq: int, plaintext: bytes, header: bytes) -> bytes:
         """Ciphertext and tag. The caller never seals twice under one `seq`."""
@@ -212,7 +216,8 @@ def derive(secret: bytes, context: Context) -> SessionKeys:
     up = _hkdf(secret, context.info(_UP), cipher.key_bytes + cipher.nonce_bytes)
     key, base = up[: cipher.key_bytes], int.from_bytes(up[cipher.key_bytes :], "big")
     receipt_key = _hkdf(secret, context.info(_RECEIPT), RECEIPT_KEY_BYTES)
-    return SessionKeys(cipher.make(key), base, cipher.nonce_bytes, cipher.max_bytes, receipt_key)
+    spoken = [_hkdf(secret, context.info(direction), _MAC_KEY_BYTES) for direction in (_COMMAND, _ANSWER)]
+    return SessionKeys(cipher.make(key), base, cipher.nonce_bytes, cipher.max_bytes, receipt_key, *spoken)
 
 
 def send_secret(public_key: bytes, context: Context, random: Random = os.urandom) -> tuple[bytes, bytes]:

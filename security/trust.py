@@ -1,61 +1,28 @@
 """Whom we believe: checks a certificate chain against our roots, a role, an identity, a time and a revocation list.
 
-Three roles that never stand in for each other: a device (signs open records, logs in at the hub), an engine (signs
-recipient keys), a server (TLS). The chain itself is checked by ``cryptography.x509.verification``; that verifier
-knows nothing of revocation, so serials of revoked certificates are checked here (``security.revocation`` reads them
-from signed lists). Cheap checks come first; every doubt is a :class:`~security.errors.Rejected` with the cause as its
-reason.
+The chain itself is checked by ``cryptography.x509.verification``; that verifier knows nothing of revocation, so serials
+of revoked certificates are checked here (``security.revocation`` reads them from signed lists). Cheap checks come
+first; every doubt is a :class:`~security.errors.Rejected` with the cause as its reason.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
 from security import files
 from security.errors import Reason, Rejected, SecurityError
+from security.roles import Role, common_name, key_id, proves, uris, usages
 
 MAX_CHAIN = 2  # a leaf and at most one intermediate; roots are ours already
 MAX_CERTIFICATE_BYTES = 2048
-
-# A subset of what Azure IoT Hub allows (128 characters of letters, digits and - + . % _ # * ? ! ( ) , : = @ $ '):
-# only what needs no escaping in a topic, a URL, a file name or our key derivation, and fits a CN (64, X.520).
-_DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-
-# Nobody else's: 2.25 is the arc of UUIDs (ITU-T X.667), here of a random one.
-ENGINE_USAGE = x509.ObjectIdentifier("2.25.269605908484197801247714836621998848142")
-
-
-class Role(Enum):
-    """What a certificate is good for: its extended key usage, and the URI form of its holder's name."""
-
-    DEVICE = ExtendedKeyUsageOID.CLIENT_AUTH
-    ENGINE = ENGINE_USAGE
-    SERVER = ExtendedKeyUsageOID.SERVER_AUTH
-
-    @property
-    def word(self) -> str:
-        """device, engine or server."""
-        return self.name.lower()
-
-    def uri(self, name: str) -> str:
-        """The subject alternative name of `name` in this role."""
-        return f"urn:everbeat:{self.word}:{name}"
-
-
-def is_device_id(text: object) -> bool:
-    """True for 1 to 64 ASCII letters, digits, dots, hyphens and underscores that start with a letter or digit."""
-    return isinstance(text, str) and _DEVICE_ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +84,7 @@ class Trust:
     def verify(
         self, chain_der: Sequence[bytes], role: Role, name: str | None, now_ms: int
     ) -> ec.EllipticCurvePublicKey:
+        """The public key of `name` in `role`, or Rejected; without a name whoever the certificate names."""
         leaf, *rest = _parse(chain_der)
         now = datetime.fromtimestamp(now_ms / 1000, UTC)
         if leaf.issuer == leaf.subject:
@@ -161,27 +129,6 @@ class Trust:
         return rest + [c for c in self.intermediates if c not in rest]
 
 
-def key_id(certificate: x509.Certificate) -> bytes:
-    """A short name of the certificate's key, whatever certificate it is in."""
-    return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
-
-
-def common_name(certificate: x509.Certificate) -> str:
-    """The subject's only CN, or "" where there is none or more than one."""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if len(names) == 1 else ""
-
-
-def role_of(certificate: x509.Certificate) -> str:
-    """device, engine or server; issuer for a CA's; other."""
-    try:
-        if certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-            return "issuer"
-    except x509.ExtensionNotFound:
-        pass
-    return next((role.word for role in Role if role.value in _usages(certificate)), "other")
-
-
 def _parse(chain_der: Sequence[bytes]) -> list[x509.Certificate]:
     if not 1 <= len(chain_der) <= MAX_CHAIN or any(len(der) > MAX_CERTIFICATE_BYTES for der in chain_der):
         sizes = [len(der) for der in chain_der[: MAX_CHAIN + 1]]
@@ -212,52 +159,19 @@ def _need_time(leaf: x509.Certificate, now: datetime) -> None:
 
 
 def _need_usage(leaf: x509.Certificate, role: Role) -> None:
-    usages = _usages(leaf)
+    found = usages(leaf)
     others = {r.value for r in Role} - {role.value}
-    if role.value not in usages or usages & others:
+    if role.value not in found or found & others:
         raise _refused(
             Reason.WRONG_USAGE,
             f"a certificate for the role {role.word} alone",
-            f"one for {sorted(u.dotted_string for u in usages)}",
+            f"one for {sorted(u.dotted_string for u in found)}",
         )
-
-
-def _usages(leaf: x509.Certificate) -> set[x509.ObjectIdentifier]:
-    try:
-        return set(leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
-    except x509.ExtensionNotFound:
-        return set()
-
-
-def _usage_validator(role: Role) -> Callable[[Policy, x509.Certificate, x509.ExtendedKeyUsage], None]:
-    def validate(_policy: Policy, _certificate: x509.Certificate, usage: x509.ExtendedKeyUsage) -> None:
-        if role.value not in usage:
-            raise ValueError(f"expected the usage of the role {role.word}")
-
-    return validate
-
-
-def proves(leaf: x509.Certificate, role: Role, name: str) -> bool:
-    """True where the certificate is made out to `name` in `role`: CN, URI and usage. Whoever signed it."""
-    return (
-        is_device_id(name)
-        and common_name(leaf) == name
-        and _uris(leaf) == [role.uri(name)]
-        and role.value in _usages(leaf)
-    )
-
-
-def _uris(leaf: x509.Certificate) -> list[str]:
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    return list(names.get_values_for_type(x509.UniformResourceIdentifier))
 
 
 def _need_identity(leaf: x509.Certificate, role: Role, name: str) -> None:
     if not proves(leaf, role, name):
-        got = f"that of {common_name(leaf)!r:.80} with the names {str(_uris(leaf))[:120]}"
+        got = f"that of {common_name(leaf)!r:.80} with the names {str(uris(leaf))[:120]}"
         raise _refused(Reason.WRONG_IDENTITY, f"the certificate of {name!r:.80}", got)
 
 
@@ -266,6 +180,14 @@ def _public_key(leaf: x509.Certificate) -> ec.EllipticCurvePublicKey:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _refused(Reason.WRONG_KEY, "a P-256 key", type(key).__name__)
     return key
+
+
+def _usage_validator(role: Role) -> Callable[[Policy, x509.Certificate, x509.ExtendedKeyUsage], None]:
+    def validate(_policy: Policy, _certificate: x509.Certificate, usage: x509.ExtendedKeyUsage) -> None:
+        if role.value not in usage:
+            raise ValueError(f"expected the usage of the role {role.word}")
+
+    return validate
 
 
 def _refused(reason: Reason, expected: str, got: str) -> Rejected:

@@ -6,13 +6,14 @@ with MACed receipts through the real downlink. It only has no disk.
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from device.downlink import Order, Outcome, RestSettings
@@ -22,6 +23,7 @@ from device.hub.server import HubSettings, Policy, Right
 from device.ingest import EventHubSettings, HubEvent
 from device.link import HubAddress
 from device.uplink import UplinkSettings
+from security.commands import METHOD, Command
 from security.envelope import Opener, Recipient, Rejected, accept_open_record, parse_header, sign_recipient
 from security.identity import DeviceIdentity, create_ca, issue_device, issue_engine, issue_server
 from security.keys import RecipientKey, create_recipient_key
@@ -72,6 +74,8 @@ class Engine:
     checkpoints: dict[str, str] = field(default_factory=dict)
     puts: list[int] = field(default_factory=list)
     events: list[HubEvent] = field(default_factory=list)
+    asked: dict[int, Command] = field(default_factory=dict)
+    _told: int = -1
     _openers: dict[bytes, Opener] = field(default_factory=dict)
     _numbers: dict[bytes, set[int]] = field(default_factory=dict)
     _orders: queue.Queue[Order] = field(default_factory=queue.Queue)
@@ -139,6 +143,37 @@ class Engine:
     def order(self, device: str, kind: str, name: str, payload: dict[str, object]) -> None:
         self._count += 1
         self._orders.put(Order(str(self._count), device, kind, name, payload))  # type: ignore[arg-type]
+
+    def command(self, device: str, name: str, payload: dict[str, object], **changes: object) -> Order:
+        """Orders a method of the device, as the engine proves it."""
+        command, sent = self.proven(device, METHOD, name, payload, **changes)
+        self.asked[command.number] = command
+        self.order(device, METHOD, name, sent)
+        return Order("", device, METHOD, name, sent)
+
+    def proven(
+        self, device: str, kind: str, name: str, payload: dict[str, object], **changes: object
+    ) -> tuple[Command, dict[str, object]]:
+        """A command of the device's newest session, and what is sent of it."""
+        opener = self.newest(device)
+        self._told += 1
+        after = max(self._numbers.get(opener.sid, {-1}))
+        wanted = Command(
+            opener.sid, device, kind, name, self._told, after, now_ms(), now_ms() + 30_000, json.dumps(payload)
+        )
+        return opener.make_command(replace(wanted, **changes))  # type: ignore[arg-type]
+
+    def newest(self, device: str) -> Opener:
+        """Of the device's sessions of the live lane the one that was opened last."""
+        return [o for o in self._openers.values() if o.device == device and o.lane == 0][-1]
+
+    def answered(self, name: str, status: int | None = None) -> dict[str, object] | None:
+        """What the device proved to have answered to the last method of that name; None while there is nothing."""
+        for order, outcome in reversed(self.outcomes):
+            if (order.kind, order.name) == (METHOD, name) and status in (None, outcome.status):
+                command = self.asked[int(str(order.payload["n"]))]
+                return self._openers[command.sid].check_answer(outcome.payload, outcome.status, command)
+        return None
 
     def take(self, block_ms: int) -> Sequence[Order]:
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from device.downlink import Order
 from device.frame import Block, Frame, Source, encode, quantise
 from device.ingest import HubEvent
+from device.orders import Orders
 from security.envelope import Lane, Recipient, Sealer, open_session
 from security.identity import DeviceIdentity, ensure_engine, issue_device, load_or_create_ca, wall_clock_ms
 from security.keys import MasterKey
@@ -109,6 +110,19 @@ class Ward:
             events.append(HubEvent("0", str(self.offset), self.offset, device, wall_clock_ms(), body))
         self.sink.put(events)
 
+    def told(self, name: str = "identify", payload: dict[str, object] | None = None, who: str = "nurse") -> None:
+        """Somebody leaves a command for the device, as the page does."""
+        body = {"device": DEVICE, "name": name, "payload": payload or {}}
+        self.feed.act(PATIENT, "command", body, who)
+
+    def listen(self) -> Orders:
+        """The device's ear for the session that it has open, as it would have it after what it sealed."""
+        orders = Orders()
+        orders.opened(self.sealer, 0)
+        for number in range(self.sealer.next_seq):
+            orders.sealed(self.sealer.sid, number, 0)
+        return orders
+
     def open_late(self) -> tuple[bytes, Sealer]:
         """A session opened with the key that the device had before, though the engine has made a newer one."""
         return open_session(self.identity, self.recipient, epoch=1, lane=Lane.BACKFILL, now_ms=wall_clock_ms())
@@ -150,6 +164,16 @@ class Ward:
 
     def events(self, patient: str = PATIENT) -> list[dict[str, object]]:
         return [event for entry in self.feed.recent(patient, 60) for event in entry.events]
+
+    def story(self, kind: str, at: int = 0) -> dict[str, object]:
+        """An event of that kind, once there are so many."""
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            found = [event for event in self.events() if event["kind"] == kind]
+            if len(found) > at:
+                return found[at]
+            time.sleep(0.03)
+        raise AssertionError(f"expected an event of kind {kind}, got {[event['kind'] for event in self.events()]}")
 
     def card(self, patient: str = PATIENT) -> PatientCard:
         """As the page would read it; an empty one while there is none."""

@@ -97,14 +97,14 @@ class FakeFeed:
         archive = Archive(lambda _, after, to_ms: _within(self.recent(patient, 3600.0), after, to_ms))
         return archive.history(patient, t0_s, t1_s, view, time.time(), coarse)
 
-    def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
-        self._check()
-        self.commands.append((device, name, dict(payload)))
-        self._answers.append((time.time() + ANSWER_S, name, dict(payload)))
-
     def act(self, patient: str, kind: str, body: dict[str, Any], who: str) -> None:
         self._check()
-        self.clinic.act(patient, kind, body, who)
+        if kind != "command":
+            self.clinic.act(patient, kind, body, who)
+            return
+        name, payload = body["name"], dict(body["payload"])
+        self.commands.append((body["device"], name, payload))
+        self._answers.append((time.time() + ANSWER_S, name, payload))
 
     def patients(self) -> list[PatientCard]:
         self._check()

@@ -23,7 +23,7 @@ from security.note import LOG, WITNESS
 from security.tiles import Grower, Tree
 from twin_engine.registry import PatientCard
 from twin_engine.store.feed import Held, LogRecord
-from twin_engine.store.log import MAX_RECORDS
+from twin_engine.store.log_records import MAX_RECORDS
 
 EVERY_MS = 2000
 SIGNED_EVERY = 5  # steps

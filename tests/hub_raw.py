@@ -16,44 +16,11 @@ from device.hub import amqp_frames as frames
 from device.hub.amqp_codec import Described, Symbol, Ulong, encode
 from device.hub.amqp_frames import Frame, FrameReader, encode_frame
 from tests.hub_kit import KEY, Kit, Pair
+from tests.mqtt_packets import connect, events, publish
 
 SASL_HEADER, AMQP_HEADER = b"AMQP\x03\x01\x00\x00", b"AMQP\x00\x01\x00\x00"
 CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP = 2, 3, 4, 9, 13
 PINGREQ, DISCONNECT = b"\xc0\x00", b"\xe0\x00"
-
-
-def text(value: str) -> bytes:
-    data = value.encode()
-    return struct.pack("!H", len(data)) + data
-
-
-def packet(first: int, body: bytes) -> bytes:
-    head, size = bytearray([first]), len(body)
-    while True:
-        head.append(size % 128 | (128 if size > 127 else 0))
-        size //= 128
-        if not size:
-            return bytes(head) + body
-
-
-def connect(client_id: str, username: str | None = None, *, keep_alive: int = 30, clean: bool = True, level: int = 4,
-            flags: int = 0, name: str = "MQTT") -> bytes:  # fmt: skip
-    username = f"hub/{client_id}/?api-version=2019-10-01" if username is None else username
-    head = text(name) + bytes([level, 0x80 | (2 if clean else 0) | flags]) + struct.pack("!H", keep_alive)
-    return packet(0x10, head + text(client_id) + text(username))
-
-
-def publish(topic: str, payload: bytes, packet_id: int | None = 1) -> bytes:
-    number = b"" if packet_id is None else struct.pack("!H", packet_id)
-    return packet(0x30 if packet_id is None else 0x32, text(topic) + number + payload)
-
-
-def subscribe(*topics: str, packet_id: int = 1) -> bytes:
-    return packet(0x82, struct.pack("!H", packet_id) + b"".join(text(topic) + b"\x01" for topic in topics))
-
-
-def events(device: str) -> str:
-    return f"devices/{device}/messages/events/"
 
 
 class Raw:

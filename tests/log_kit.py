@@ -16,7 +16,8 @@ from security.identity import wall_clock_ms
 from security.keys import MasterKey
 from security.log import ciphertext_hash, record_entry
 from security.wire import Header, Lane
-from twin_engine.notary import Notarised, Notary
+from twin_engine.log_keeper import Notarised
+from twin_engine.notary import Notary
 from twin_engine.store import keys
 from twin_engine.store.commit import Commit, DeadLetter
 from twin_engine.store.connection import Client, connect

@@ -68,9 +68,6 @@ class PastFeed:
         now = time.time()
         return [(self.card.id, Entry(f"{int(now * 1000)}-0", b"", b"", self._status(now)))]
 
-    def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
-        raise AssertionError("the replay sends no commands")
-
     def act(self, patient: str, kind: str, body: dict[str, Any], who: str) -> None:
         self.acts.append((patient, kind, body, who))
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from benchmarks import hostile
 from benchmarks.attacks import ATTACKS, run
 from device.frame import FrameError
-from security import envelope
+from device.orders import Orders
+from security import commands, envelope
 from security.errors import Rejected
 from security.replay import IntervalSet
 from security.session import Opener
@@ -37,6 +38,11 @@ def test_every_kind_of_attack_is_caught_and_no_honest_message_is_refused() -> No
         ("no signature", {"tampered opening"}),
         ("no proof of a message", {"forged", "tampered", "true number"}),
         ("refuses every tenth", {"false rejects"}),
+        ("no proof of a command", {"forged command", "altered command", "other's command"}),
+        ("no proof of an answer", {"invented answer", "swapped answer"}),
+        ("no memory of commands", {"repeated command", "reordered command"}),
+        ("no clock for commands", {"delayed command"}),
+        ("keeps commands of old keys", {"command of before"}),
     ],
 )
 def test_the_trials_show_a_gate_that_is_broken(
@@ -67,9 +73,20 @@ def test_the_trials_show_a_gate_that_is_broken(
             monkeypatch.setattr(envelope, "_verify", lambda key, signature, unsigned: None)
         case "no proof of a message":
             monkeypatch.setattr(Opener, "open", unproven)
+        case "no proof of a command":
+            monkeypatch.setattr(commands, "_command_mac", lambda command, key: command.mac or bytes(32))
+        case "no proof of an answer":
+            monkeypatch.setattr(commands, "_answer_mac", lambda command, status, body, key: bytes(32))
+            monkeypatch.setattr(commands, "_hex", lambda text, count: bytes(32) if count == 32 else bytes.fromhex(text))
+        case "no memory of commands":
+            monkeypatch.setattr(Orders, "_take_number", lambda self, session, command: None)
+        case "no clock for commands":
+            monkeypatch.setattr(Orders, "_need_fresh", lambda self, command, uptime_ms: None)
+        case "keeps commands of old keys":
+            monkeypatch.setattr(Orders, "forget", lambda self: None)
         case _:
             monkeypatch.setattr(Opener, "open", unwilling)
-    result = run(3000, seed=7)
+    result = run(1000 if "command" in broken or "answer" in broken else 3000, seed=7)
     found = {name for name, count in result.missed.items() if count} | (
         {"false rejects"} & {"false rejects" if result.false_rejects else ""}
     )

@@ -13,7 +13,7 @@ from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
 
-SETTINGS = WebSettings(host="127.0.0.25", port=8551, block_ms=100)
+SETTINGS = WebSettings(host="127.0.0.26", port=8551, block_ms=100)
 URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 VISITS = 50
 WARM = 15  # visits after which all is loaded and V8 has compiled what runs often; compiled code counts as heap

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -50,17 +51,30 @@ def test_a_measured_run_loses_nothing_though_every_process_but_the_device_is_kil
     assert "engine died (SIGKILL); starting it again" in said
 
 
-def test_ctrl_c_leaves_no_process_and_no_port_behind() -> None:
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[Demo]:
+    """A demo that two tests look at; the second ends it."""
     with running_demo("127.0.3.2") as demo:
         demo.wait_until_up()
-        children = list(demo.children().values())
-        assert len(children) == 9  # also the notary and the demo's witness
-        demo.interrupt()
-        assert demo.wait(40) == 0, demo.said()
-        assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
-        assert is_free("127.0.0.1", demo.port)
-        for port in (MQTT_PORT, AMQPS_PORT, HTTPS_PORT, WITNESS_PORT):
-            assert is_free(demo.hub_host, port)
+        yield demo
+
+
+def test_keys_are_private_and_lie_outside_the_project(simulated: Demo) -> None:
+    secrets = [p for p in simulated.state.rglob("*") if p.suffix in {".key", ".password", ".acl", ".conf"}]
+    assert len(secrets) >= 8
+    assert {oct(p.stat().st_mode & 0o777) for p in secrets} == {"0o600"}
+    assert PROJECT not in simulated.state.parents
+
+
+def test_ctrl_c_leaves_no_process_and_no_port_behind(simulated: Demo) -> None:
+    children = list(simulated.children().values())
+    assert len(children) == 9  # also the notary and the demo's witness
+    simulated.interrupt()
+    assert simulated.wait(40) == 0, simulated.said()
+    assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+    assert is_free("127.0.0.1", simulated.port)
+    for port in (MQTT_PORT, AMQPS_PORT, HTTPS_PORT, WITNESS_PORT):
+        assert is_free(simulated.hub_host, port)
 
 
 def test_when_the_demo_itself_is_killed_its_processes_go_too() -> None:
@@ -70,15 +84,6 @@ def test_when_the_demo_itself_is_killed_its_processes_go_too() -> None:
         demo.process.kill()
         _, alive = psutil.wait_procs(children, 20)
         assert not alive
-
-
-def test_keys_are_private_and_lie_outside_the_project() -> None:
-    with running_demo("127.0.3.4") as demo:
-        demo.wait_until_up()
-        secrets = [p for p in demo.state.rglob("*") if p.suffix in {".key", ".password", ".acl", ".conf"}]
-        assert len(secrets) >= 8
-        assert {oct(p.stat().st_mode & 0o777) for p in secrets} == {"0o600"}
-        assert PROJECT not in demo.state.parents
 
 
 @pytest.mark.parametrize("taken", ["page", "hub"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from everbeat.demo import DemoPlan, jobs
+from everbeat.demo_plan import DemoPlan, jobs
 from everbeat.settings import Settings
 
 

@@ -107,6 +107,7 @@ async def test_a_device_that_is_not_connected_or_not_known_is_404_with_the_reaso
         assert "online" in tray.results[orders[0]].detail
 
 
+@pytest.mark.alone
 @in_loop
 async def test_receipts_wait_their_turn_and_go_together_the_newest_of_each_session(house: House) -> None:
     async with device(house, "a") as (_, patches), running(house, receipt_every_s=1.0) as tray:

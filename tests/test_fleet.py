@@ -12,7 +12,7 @@ import pytest
 from device.physiology import REFERENCE, traits_of
 from device.simulator import Simulator
 from everbeat import fleet
-from everbeat.demo import DemoFailed, recordings
+from everbeat.demo_plan import DemoFailed, recordings
 from everbeat.fleet import FleetError, Member, read_fleet, run_fleet, write_fleet
 from everbeat.patients import TooManyPatients, card_of, record_number, sources_of
 

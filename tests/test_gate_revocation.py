@@ -10,9 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from device.frame import Block, Frame, Source, encode, quantise
-from security.authority import Authority, renew_issuer
+from security.authority import Authority
 from security.envelope import Lane, Sealer, open_session, sign_recipient
 from security.errors import Rejected
+from security.founding import renew_issuer
 from security.identity import DeviceIdentity, create_ca, issue_device, issue_engine
 from security.keys import create_recipient_key
 from security.trust import Trust

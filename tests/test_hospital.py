@@ -19,13 +19,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from security import authority, files
-from security.authority import load_ca
+from security import authority, files, issuing
 from security.certificates import create_leaf
+from security.crl import Revoked, Why, sign_list
 from security.errors import Rejected, SecurityError
+from security.founding import load_ca
 from security.hospital import import_issuer, import_lists, import_trust
 from security.identity import Role, create_ca, issue_device, issue_engine, issue_server
-from security.revocation import Revoked, TrustWatch, Why, sign_list
+from security.revocation import TrustWatch
 
 NOW_MS = 1_780_000_000_000
 NOW = datetime.fromtimestamp(NOW_MS / 1000, UTC)
@@ -119,7 +120,7 @@ def test_a_hospitals_intermediate_signs_devices_engines_and_servers_here(tmp_pat
     assert watch().verify_device(device.chain_der, "d1", NOW_MS) and watch().verify_engine(engine.chain_der, NOW_MS)
     assert device.trust.verify_engine(engine.chain_der[:1], NOW_MS)  # as a device judges who signed its recipient
     with ca.index() as index:
-        authority.revoke(ca, index.of("device", "d1"), Why.SUPERSEDED, now_ms=NOW_MS, who="officer")
+        issuing.revoke(ca, index.of("device", "d1"), Why.SUPERSEDED, now_ms=NOW_MS, who="officer")
     with pytest.raises(Rejected, match="revoked"):
         watch().verify_device(device.chain_der, "d1", NOW_MS)
 
@@ -182,9 +183,9 @@ def test_devices_that_a_hospital_enrolled_are_believed_beside_ours_and_revoked_b
     with pytest.raises(Rejected, match="revoked"):
         watch().verify_device(first, "ward-7", NOW_MS)
     leaf = x509.load_der_x509_certificate(second[0])
-    authority.take_in(ca, leaf, now_ms=NOW_MS)
+    issuing.take_in(ca, leaf, now_ms=NOW_MS)
     with ca.index() as index:
-        authority.revoke(ca, index.of("device", "ward-8"), Why.KEY_COMPROMISE, now_ms=NOW_MS, who="officer")
+        issuing.revoke(ca, index.of("device", "ward-8"), Why.KEY_COMPROMISE, now_ms=NOW_MS, who="officer")
     with pytest.raises(Rejected, match="revoked"):
         watch().verify_device(second, "ward-8", NOW_MS)
     with pytest.raises(SecurityError, match="the older number 1"):

@@ -22,23 +22,8 @@ from msrest.exceptions import HttpOperationError
 
 from device.hub.topics import DESIRED, METHODS, TWIN_RESPONSES
 from tests.hub_kit import Authority, Kit, Pair, eventually, faults, running_hub
-from tests.hub_raw import (
-    DISCONNECT,
-    PINGREQ,
-    PINGRESP,
-    PUBACK,
-    PUBLISH,
-    SUBACK,
-    RawDevice,
-    assert_serves,
-    connect,
-    events,
-    packet,
-    publish,
-    raw_device,
-    subscribe,
-    text,
-)
+from tests.hub_raw import DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBLISH, SUBACK, RawDevice, assert_serves, raw_device
+from tests.mqtt_packets import connect, events, packet, publish, subscribe, text
 
 pytestmark = pytest.mark.hub
 
@@ -258,6 +243,7 @@ def test_a_packet_may_come_byte_by_byte(kit: Kit, good: Pair) -> None:
         assert device.acked(9)
 
 
+@pytest.mark.alone
 def test_a_device_that_falls_silent_is_dropped_after_one_and_a_half_times_its_keep_alive(
     kit: Kit, good: Pair, unharmed: None
 ) -> None:

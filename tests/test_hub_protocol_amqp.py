@@ -14,16 +14,8 @@ import pytest
 from device.hub import amqp_frames as frames
 from device.hub.settings import CannotStart
 from tests.hub_kit import OTHER_KEY, HubThread, Kit, Pair, device_sha, faults, running_hub
-from tests.hub_raw import (
-    AMQP_HEADER,
-    SASL_HEADER,
-    Raw,
-    assert_serves,
-    events,
-    publish,
-    raw_consumer,
-    raw_device,
-)
+from tests.hub_raw import AMQP_HEADER, SASL_HEADER, Raw, assert_serves, raw_consumer, raw_device
+from tests.mqtt_packets import events, publish
 
 pytestmark = pytest.mark.hub
 
@@ -145,6 +137,7 @@ def test_what_the_log_has_dropped_is_skipped_and_reading_goes_on_at_its_start(ki
     assert payloads == [b"d%03d" % i for i in range(151, 251)]
 
 
+@pytest.mark.alone
 def test_an_event_leaves_the_hub_within_milliseconds(kit: Kit, good: Pair) -> None:
     spent = list[float]()
     with raw_consumer(kit) as consumer, raw_device(kit, good, "good") as device:

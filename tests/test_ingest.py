@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.hub, pytest.mark.timeout(60)]
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    with running_house("127.0.1.33", tmp_path) as house:
+    with running_house("127.0.1.38", tmp_path) as house:
         yield house
 
 
@@ -96,9 +96,11 @@ async def test_events_arrive_whole_in_order_with_device_time_and_offset(house: H
         sequences = [e.sequence for e in shelf.events]
         assert sequences == sorted(set(sequences))
         assert all(abs(e.enqueued_ms / 1000 - time.time()) < 30 for e in shelf.events)
-        assert metrics.events == 50 and metrics.bytes == 300 and metrics.failed_puts == 0
+        await eventually(lambda: metrics.events == 50)  # counted once the sink has them
+        assert metrics.bytes == 300 and metrics.failed_puts == 0
 
 
+@pytest.mark.alone
 @in_loop
 async def test_an_event_reaches_the_sink_within_milliseconds(house: House) -> None:
     shelf, sent_s = Shelf(), []

@@ -76,7 +76,7 @@ def test_training_writes_weights_that_load_and_keeps_signals_trained_before(
     made_up_recordings(tmp_path / "data")
     for name in ("TRAIN_WINDOWS", "CLEAN_WINDOWS", "VALIDATION_WINDOWS"):
         monkeypatch.setattr(story, name, 200)
-    monkeypatch.setattr(story, "MENDER_GAPS", 1600)
+    monkeypatch.setattr(story, "MENDER_GAPS", 400)
     monkeypatch.setattr("twin_engine.lab.fit._PACE", Pace(1.5e-3, 20, lambda _: 0.01))
     told: list[tuple[str, float]] = []
     for signal in ("gsr_uS", "hr_bpm"):
@@ -106,7 +106,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path, mon
     made_up_recordings(tmp_path / "data")
     for name in ("TRAIN_WINDOWS", "CLEAN_WINDOWS", "VALIDATION_WINDOWS"):
         monkeypatch.setattr(story, name, 200)
-    monkeypatch.setattr(story, "MENDER_GAPS", 1600)
+    monkeypatch.setattr(story, "MENDER_GAPS", 400)
     monkeypatch.setattr("twin_engine.lab.fit._PACE", Pace(1.5e-3, 10, lambda _: 0.01))
 
     class Cut(Exception):

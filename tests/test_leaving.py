@@ -85,9 +85,9 @@ def test_a_process_ends_by_itself_as_if_it_was_stopped(tmp_path: Path) -> None:
     ca = create_ca(tmp_path / "ca")
     issue_engine(ca, tmp_path / "e", now_ms=aged_ms(LEAF_LIFE - LEAVE_BEFORE - timedelta(seconds=8)))
     story = (
-        "import sys; from pathlib import Path; from everbeat.cli import _stop_event; "
+        "import sys; from pathlib import Path; from everbeat.console import stop_event; "
         "from everbeat.leaving import leave_in_time; from security.identity import EngineIdentity; "
-        "stop = _stop_event(); leave_in_time(EngineIdentity.load(Path(sys.argv[1]), 'engine')); "
+        "stop = stop_event(); leave_in_time(EngineIdentity.load(Path(sys.argv[1]), 'engine')); "
         "print(stop.wait(60))"
     )
     began_s = time.monotonic()

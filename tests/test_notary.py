@@ -23,10 +23,12 @@ from tests.engine_kit import DEVICE, Ward
 from tests.log_kit import HOUSE, House
 from tests.tampering import WAYS, Way
 from twin_engine import admission, notary_memory
+from twin_engine.log_keeper import Notarised
 from twin_engine.model import Generator
-from twin_engine.notary import Notarised, examine
+from twin_engine.notary import examine
 from twin_engine.store import keys
 from twin_engine.store.connection import connect
+from twin_engine.store.errors import StoreDown
 from twin_engine.store.fsck import BUCKET_MS, erasure_mark
 from twin_engine.store.ledger import VERDICTS
 from twin_engine.store.log import LogReader, read_state
@@ -150,6 +152,44 @@ def test_a_broken_tree_is_never_signed_again_until_a_person_accepts_and_then_und
     assert state["origin"].endswith("/s0/2")
     told = [e for e in _audit_events(house) if e.facts.get("accepted")]
     assert told[0].who == "maria" and told[0].facts["accepted"] == "restored from a backup"
+
+
+def test_an_alarm_ends_only_after_the_audit_log_was_told_who_ended_it(house: House) -> None:
+    shard = house.shards["s0"]
+    shard.fold(50)
+    house.look()
+    house.keeper.ltrim(keys.leaves("s0"), 0, 9)
+    house.look()
+    inbox, write = house.state / "accepted" / "s0", house.notary._audit.write
+    inbox.write_bytes(b"maria\nlooked into \xff")
+    house.notary._audit.write = _is_down  # type: ignore[method-assign]
+    with pytest.raises(StoreDown):
+        house.look()
+    assert house.notary.keepers["s0"].memory.alarm and inbox.exists()
+    house.notary._audit.write = write  # type: ignore[method-assign]
+    house.look()
+    told = [event for event in _audit_events(house) if event.facts.get("accepted")]
+    assert [event.who for event in told] == ["maria"] and told[0].facts["goes_on_as"].endswith("/s0/2")
+    assert house.notary.keepers["s0"].memory.origin.endswith("/s0/2") and not inbox.exists()
+
+
+def test_what_was_found_while_redis_went_away_is_in_the_audit_log_once_it_is_back(house: House) -> None:
+    shard = house.shards["s0"]
+    shard.fold(50)
+    house.look()
+    house.keeper.ltrim(keys.leaves("s0"), 0, 9)
+    keeper = house.notary.keepers["s0"]
+    publish = keeper._publish
+    keeper._publish = _is_down  # type: ignore[method-assign]
+    with pytest.raises(StoreDown):
+        house.look()
+    keeper._publish = publish  # type: ignore[method-assign]
+    assert house.look() == [], "it was found already"
+    assert "tree-shorter" in {event.facts["kind"] for event in _audit_events(house) if event.kind == "log.alarm"}
+
+
+def _is_down(*_: object) -> None:
+    raise StoreDown("Redis does not answer")
 
 
 def test_what_an_erasure_destroyed_is_no_alarm_and_what_only_looks_so_is_one(house: House) -> None:

@@ -17,12 +17,12 @@ from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
 from device.hub.registry import Registry
-from everbeat import officer, wiring
+from everbeat import house_ca, wiring
 from everbeat.cli import app
 from everbeat.settings import Settings
 from security import certificates, files, identity, renewal
-from security.authority import renew_issuer
 from security.errors import Rejected, SecurityError
+from security.founding import renew_issuer
 from security.identity import DeviceIdentity, Role, load_or_create_ca
 from security.requests import make_csr
 from security.revocation import TrustWatch
@@ -211,7 +211,7 @@ def test_an_act_is_done_though_the_store_does_not_answer_and_told_later(pki: Pki
     good(pki("init"))
     good(pki("enrol", "bed-1"))
     assert "audit events wait" in good(pki("revoke", "bed-1"))
-    assert officer.tell(settings) == 3  # made, enrolled, revoked
+    assert house_ca.tell(settings) == 3  # made, enrolled, revoked
     assert wiring.live_trust(settings)().revoked
 
 

@@ -20,9 +20,11 @@ from security.errors import Rejected
 from security.note import LOG, VerifierKey, verifier_of
 from security.witness import Witness
 from tests.log_kit import DEVICE, House
-from twin_engine.store import log as logs
 from twin_engine.store.connection import connect
 from twin_engine.store.errors import StoreCorrupt
+from twin_engine.store.log import LogReader
+from twin_engine.store.log_proofs import proof_bundle, to_file
+from twin_engine.store.log_records import MAX_RECORDS, record_by_index, records
 from twin_engine.store.reader import RedisFeed
 from twin_engine.store.server import RedisFiles
 from twin_engine.store.vault import Vault
@@ -52,10 +54,10 @@ class Proved(House):
         self.look()
         self.log_key: VerifierKey = self.notary.keepers["s0"].verifier
         self.web = connect(self.files.login("web"))
-        self.records = logs.records(self.web, "s0", DEVICE, 0, 2**50)
+        self.records = records(self.web, "s0", DEVICE, 0, 2**50)
 
-    def web_reader(self) -> logs.LogReader:
-        return logs.LogReader(connect(self.files.login("web")), "s0")
+    def web_reader(self) -> LogReader:
+        return LogReader(connect(self.files.login("web")), "s0")
 
     def _push(self, url: str, body: bytes) -> tuple[int, str]:
         answer = self.witness.add_checkpoint(body)
@@ -63,7 +65,7 @@ class Proved(House):
 
     def bundle(self, **asked: Any) -> dict[str, Any]:
         reader = connect(self.files.login("notary"))  # the web may not read raw records
-        return logs.proof_bundle(reader, "s0", self.records, envelopes=True, **asked)
+        return proof_bundle(reader, "s0", self.records, envelopes=True, **asked)
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def house(redis_server: tuple[RedisFiles, object], tmp_path: Path) -> Iterator[P
 
 
 def test_every_record_of_a_device_is_proven_with_its_envelope_by_a_witnessed_checkpoint(house: Proved) -> None:
-    text = logs.to_file(house.bundle(since_ms=2**50))
+    text = to_file(house.bundle(since_ms=2**50))
     found = proofs.prove(text, [house.log_key], [house.witness.verifier])
     assert [r.index for r in found.records] == list(range(found.now.point.size))
     assert all(record.envelope for record in found.records)
@@ -82,11 +84,11 @@ def test_every_record_of_a_device_is_proven_with_its_envelope_by_a_witnessed_che
 
 
 def test_a_checkpoint_that_the_auditor_kept_is_proven_to_be_the_beginning(house: Proved) -> None:
-    text = logs.to_file(house.bundle(since_size=house.first_size))
+    text = to_file(house.bundle(since_size=house.first_size))
     found = proofs.prove(text, [house.log_key], [house.witness.verifier], house.kept)
     assert found.earlier is not None and found.earlier.witnesses
     with pytest.raises(Rejected):
-        proofs.prove(logs.to_file(house.bundle()), [house.log_key], (), house.kept)
+        proofs.prove(to_file(house.bundle()), [house.log_key], (), house.kept)
 
 
 def test_a_log_that_was_rewritten_by_who_holds_everything_of_the_house_is_no_continuation(house: Proved) -> None:
@@ -104,7 +106,7 @@ def test_a_log_that_was_rewritten_by_who_holds_everything_of_the_house_is_no_con
     keeper._sign(keeper._reader.extent(), 2**50)  # the forger's notary has no scruples
     keeper._publish(2**50)
     house.records = house.records[:3]
-    text = logs.to_file(house.bundle(since_size=house.first_size))
+    text = to_file(house.bundle(since_size=house.first_size))
     assert len(proofs.prove(text.replace('"earlier"', '"later"'), [house.log_key]).records) == 3
     with pytest.raises(Rejected, match="only grew"):
         proofs.prove(text, [house.log_key], (), house.kept)
@@ -115,7 +117,7 @@ def test_nothing_in_a_bundle_can_be_changed(house: Proved) -> None:
     keys, dice = [house.log_key], random.Random(3)
     house.records = house.records[:6]
     bundle = house.bundle(since_ms=2**50)
-    true, tried = proofs.prove(logs.to_file(bundle), keys, [house.witness.verifier]), 0
+    true, tried = proofs.prove(to_file(bundle), keys, [house.witness.verifier]), 0
     for path in list(_leaves(bundle)):
         for _ in range(4):
             spoilt = json.loads(json.dumps(bundle))
@@ -124,7 +126,7 @@ def test_nothing_in_a_bundle_can_be_changed(house: Proved) -> None:
                 continue
             tried += 1
             try:
-                found = proofs.prove(logs.to_file(spoilt), keys, [house.witness.verifier])
+                found = proofs.prove(to_file(spoilt), keys, [house.witness.verifier])
             except Rejected:
                 continue
             assert found.records == true.records and found.now.point == true.now.point, path
@@ -160,7 +162,7 @@ def test_what_is_no_bundle_proves_nothing(text: str) -> None:
 def test_a_strangers_key_and_a_missing_witness_prove_nothing(house: Proved) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    text = logs.to_file(house.bundle())
+    text = to_file(house.bundle())
     other = verifier_of(house.log_key.name, LOG, Ed25519PrivateKey.generate())
     with pytest.raises(Rejected, match="signed by"):
         proofs.prove(text, [other])
@@ -171,7 +173,7 @@ def test_a_strangers_key_and_a_missing_witness_prove_nothing(house: Proved) -> N
 
 def test_verify_says_in_plain_words_what_is_proven_and_what_is_not(house: Proved, tmp_path: Path) -> None:
     file, kept = tmp_path / "proof.json", tmp_path / "kept.note"
-    file.write_text(logs.to_file(house.bundle(since_size=house.first_size)))
+    file.write_text(to_file(house.bundle(since_size=house.first_size)))
     kept.write_text(house.kept)
     run, key = CliRunner(), str(house.log_key)
     whole = run.invoke(app, ["verify", "--proof", str(file), "--log-key", key, "--since", str(kept),
@@ -189,7 +191,7 @@ def test_verify_says_in_plain_words_what_is_proven_and_what_is_not(house: Proved
 
 def test_verifying_a_proof_needs_neither_redis_nor_state_nor_the_engine(house: Proved, tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
-    file.write_text(logs.to_file(house.bundle()))
+    file.write_text(to_file(house.bundle()))
     code = (
         "import sys, everbeat.cli; from typer.testing import CliRunner; "
         f"asked = ['verify', '--proof', {str(file)!r}, '--log-key', {str(house.log_key)!r}]; "
@@ -206,19 +208,17 @@ def test_without_a_checkpoint_there_is_no_proof_and_too_many_records_are_refused
     with pytest.raises(StoreCorrupt, match="got none"):
         house.bundle()
     with pytest.raises(ValueError, match="at most"):
-        logs.proof_bundle(house.web, "s0", [house.records[0]] * (logs.MAX_RECORDS + 1))
+        proof_bundle(house.web, "s0", [house.records[0]] * (MAX_RECORDS + 1))
 
 
-def test_a_record_is_found_by_its_index_its_id_and_its_time(house: Proved) -> None:
+def test_a_record_is_found_by_its_index_and_its_time(house: Proved) -> None:
     record = house.records[7]
-    assert logs.record_by_index(house.web, "s0", record.index) == record
-    assert logs.record_at(house.web, "s0", record.entry.stream_id) == record
-    assert logs.record_by_index(house.web, "s0", 10**6) is None
-    assert logs.record_at(house.web, "s0", "1-1") is None
-    assert logs.records(house.web, "s0", "dev-2", 0, 2**50) == []
+    assert record_by_index(house.web, "s0", record.index) == record
+    assert record_by_index(house.web, "s0", 10**6) is None
+    assert records(house.web, "s0", "dev-2", 0, 2**50) == []
     ms = int(record.entry.stream_id.split("-")[0])
-    assert record in logs.records(house.web, "s0", DEVICE, ms, ms)
-    assert record not in logs.records(house.web, "s0", DEVICE, ms + 1, 2**50)
+    assert record in records(house.web, "s0", DEVICE, ms, ms)
+    assert record not in records(house.web, "s0", DEVICE, ms + 1, 2**50)
 
 
 def test_the_web_asks_by_patient_with_its_reading_user(house: Proved) -> None:
@@ -229,5 +229,5 @@ def test_the_web_asks_by_patient_with_its_reading_user(house: Proved) -> None:
     assert state["upto_ms"] == last
     found = feed.logs.records("p-1", DEVICE, 0, 2**50)
     assert found == house.records
-    text = logs.to_file(feed.logs.bundle("p-1", found[:2], since_ms=2**50))
+    text = to_file(feed.logs.bundle("p-1", found[:2], since_ms=2**50))
     assert len(proofs.prove(text, [house.log_key]).records) == 2

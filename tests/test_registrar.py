@@ -18,10 +18,10 @@ from device.renewing import ANSWER, ASK_EVERY_MS, REQUEST, Renewing, make_answer
 from device.uplink import run_device
 from everbeat import registrar
 from everbeat.settings import Settings
-from security import authority
+from security import issuing
+from security.crl import Why
 from security.errors import Rejected
 from security.identity import Authority, DeviceIdentity, create_ca, issue_device
-from security.revocation import Why
 from tests.device_kit import House, Ramp, now_ms, running_house
 from tests.hub_kit import eventually, in_loop
 
@@ -146,7 +146,7 @@ def test_a_revoked_device_gets_nothing_and_the_others_get_theirs(
     stolen, other = (issued(ca, name, tmp_path, 21) for name in ("a-stolen", "other"))
     twins = Twins({name.device_id: request(name) for name in (stolen, other)})
     with ca.index() as index:
-        authority.revoke(ca, index.of("device", "a-stolen"), Why.KEY_COMPROMISE, now_ms=now_ms(), who="test")
+        issuing.revoke(ca, index.of("device", "a-stolen"), Why.KEY_COMPROMISE, now_ms=now_ms(), who="test")
     look(settings, twins)
     assert list(twins.desired) == ["other"]
 

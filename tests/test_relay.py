@@ -95,7 +95,8 @@ def test_a_patient_who_comes_gets_a_room_and_one_who_leaves_is_never_called_sile
 
 def test_events_and_revisions_reach_a_viewer_as_they_happen() -> None:
     with running() as web, Viewer(web.url) as viewer:
-        web.feed.command("sim-01", "sensor", {"signal": "gsr", "connected": False})
+        told = {"device": "sim-01", "name": "sensor", "payload": {"signal": "gsr", "connected": False}}
+        web.feed.act(web.feed.card.id, "command", told, "somebody")
         assert viewer.until("event", lambda e: e["kind"] == "command")["severity"] == "info"
         assert viewer.until("event", lambda e: e["kind"] == "gap-opened")["channel"] == "gsr_uS"
         web.feed.unplugged.clear()
@@ -175,6 +176,7 @@ def test_a_slow_viewer_learns_that_a_silence_is_over() -> None:
         slow.close()
 
 
+@pytest.mark.alone
 def test_a_slow_viewer_does_not_hold_up_a_quick_one() -> None:
     with running(window=4) as web, Viewer(web.url) as quick:
         slow = Viewer(web.url, confirms=False)

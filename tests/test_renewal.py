@@ -16,13 +16,14 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security import authority, canonical, listing
-from security.authority import Authority, enrol, take_in
+from security import canonical, certificates, issuing, listing
+from security.authority import Authority
+from security.crl import Why
 from security.errors import Rejected
 from security.identity import DeviceIdentity, Role, create_ca, issue_device, issue_engine, store
+from security.issuing import enrol, take_in
 from security.renewal import FRESH_MS, MAX_LATE, grant, make_renewal, prove_renewal
 from security.requests import make_csr, read_csr
-from security.revocation import Why
 
 NOW_MS = 1_780_000_000_000
 DAY_MS = 24 * 3600 * 1000
@@ -167,7 +168,7 @@ def test_nobody_renews_for_somebody_else(ca: Authority, device: DeviceIdentity, 
 def test_a_revoked_or_unknown_device_renews_nothing(ca: Authority, tmp_path: Path) -> None:
     device = issue_device(ca, "stolen", tmp_path / "devices", now_ms=NOW_MS)
     with ca.index() as index:
-        authority.revoke(ca, index.of("device", "stolen"), Why.KEY_COMPROMISE, now_ms=NOW_MS, who="officer")
+        issuing.revoke(ca, index.of("device", "stolen"), Why.KEY_COMPROMISE, now_ms=NOW_MS, who="officer")
     refused("revoked", lambda: grant(ca, make_renewal(device, key(), NOW_MS), now_ms=NOW_MS))
     late_ms = NOW_MS + 40 * DAY_MS
     refused("revoked", lambda: grant(ca, make_renewal(device, key(), late_ms), now_ms=late_ms, grace=MAX_LATE))
@@ -179,7 +180,7 @@ def test_a_certificate_that_is_not_in_the_index_is_renewed_only_once_it_was_take
     ca: Authority, tmp_path: Path
 ) -> None:
     own = key()
-    leaf = authority.certificates.create_leaf(
+    leaf = certificates.create_leaf(
         ca.certificate, ca.key, Role.DEVICE, "elsewhere", (), listing.time_of(NOW_MS), own.public_key()
     )
     device = store(DeviceIdentity, "elsewhere", tmp_path / "x", own, [leaf, *ca.chain], ca.root)

@@ -11,14 +11,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from everbeat import officer
+from everbeat import house_ca
 from everbeat.settings import Settings
-from security import authority, files, identity, listing
-from security.authority import Authority, load_ca, renew_issuer
+from security import files, identity, issuing, listing
+from security.audit import AuditEvent
+from security.authority import Authority
+from security.crl import Revoked, Why, read_lists, sign_list
 from security.errors import Rejected, SecurityError
+from security.founding import load_ca, renew_issuer
 from security.identity import DeviceIdentity, create_ca, ensure_device, issue_device, issue_engine
 from security.index import Index
-from security.revocation import Lists, Revoked, TrustWatch, Why, judge_lists, read_lists, sign_list
+from security.revocation import Lists, TrustWatch, judge_lists
 
 NOW_MS = 1_780_000_000_000
 NOW = datetime.fromtimestamp(NOW_MS / 1000, UTC)
@@ -56,7 +59,7 @@ def revoke(ca: Authority, *serials: int, why: Why = Why.KEY_COMPROMISE, at_ms: i
     with ca.index() as index:
         found = [one for one in map(index.find, serials) if one is not None]
     assert len(found) == len(serials)
-    authority.revoke(ca, found, why, now_ms=at_ms, who="officer")
+    issuing.revoke(ca, found, why, now_ms=at_ms, who="officer")
 
 
 def refusal(watch: TrustWatch, device: DeviceIdentity, now_ms: int = NOW_MS) -> str:
@@ -300,10 +303,19 @@ def test_a_lost_or_older_index_takes_no_revocation_back(ca: Authority, device: D
         assert kept.chain_der == device.chain_der  # and it gets no new certificate
 
 
+def test_all_that_waits_for_the_audit_log_is_counted(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "state")
+    house_ca.init(settings)
+    with Index(settings.ca) as index:
+        for _ in range(120):
+            index.tell(AuditEvent(NOW_MS, "officer", "config.changed", "pki", {}))
+    assert house_ca.tell(settings) == 121
+
+
 def test_the_authoritys_own_changes_are_told_too(tmp_path: Path) -> None:
     settings = Settings(tmp_path / "state")
-    officer.init(settings)
-    officer.renew_issuer(settings, None)
+    house_ca.init(settings)
+    house_ca.renew_issuer(settings, None)
     with Index(settings.ca) as index:
         told = [(event.kind, event.about, event.facts["ca"]) for _, event in index.waiting()]
     assert told == [("config.changed", "pki", "made"), ("config.changed", "pki", "intermediate renewed")]

@@ -13,7 +13,7 @@ from tests.revocation_kit import OTHER, STOLEN, Cut, House, running_house, steal
 from twin_engine.store import keys
 from twin_engine.store.audit import open_event
 
-pytestmark = [pytest.mark.hub, pytest.mark.redis]
+pytestmark = [pytest.mark.hub, pytest.mark.redis, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

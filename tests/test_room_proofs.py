@@ -25,7 +25,8 @@ from twin_engine.registry import Assignment, Assignments, shown_number
 from twin_engine.store import keys
 from twin_engine.store.connection import connect
 from twin_engine.store.feed import Held
-from twin_engine.store.log import LogFeed, to_file
+from twin_engine.store.log_feed import LogFeed
+from twin_engine.store.log_proofs import to_file
 from twin_engine.store.server import RedisFiles
 from web.settings import WebSettings
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from everbeat import wiring
+from everbeat import rotation, wiring
 from security.audit import AuditEvent
 from security.errors import Rejected, SecurityError
 from security.identity import wall_clock_ms
@@ -19,7 +19,7 @@ from tests.engine_kit import DEVICE, PATIENT, Ward
 from tests.erase_kit import House, bytes_under, running_house, wait_until
 from twin_engine.recipients import open_stored, stored_wrap
 from twin_engine.registry import PatientCard
-from twin_engine.store import keys, renewing, rotating
+from twin_engine.store import keys, renewing, rewrapping
 from twin_engine.store.audit import AuditWriter, open_event
 from twin_engine.store.errors import StoreDown
 from twin_engine.store.renewing import drop_retired, renew_data_key
@@ -98,7 +98,7 @@ def test_the_master_key_is_exchanged_under_a_running_writer_and_nothing_is_lost(
     before = (ward.state / "master.key").read_bytes()
     acts = [entry_id for entry_id, _ in ward.keeper.xrange(keys.acts("s0"))]
     for version in (2, 3):
-        done = wiring.rotate_master(house.settings)
+        done = rotation.rotate_master(house.settings)
         assert (done.version, done.destroyed, done.held) == (version, (version - 1,), ())
         assert under_version(ward, version - 1) == [] and under_version(ward, version)
     ward.patients.admit(PatientCard("p-9", "SISKIN-1", 0, "Bed 9"), wall_clock_ms())
@@ -139,12 +139,12 @@ def test_a_rotation_that_was_cut_off_goes_on_and_both_versions_open_meanwhile(
         raise StoreDown("the machine lost its power here")
 
     with monkeypatch.context() as patch:
-        patch.setattr(rotating, "_stream", cut)
+        patch.setattr(rewrapping, "_stream", cut)
         with pytest.raises(StoreDown):
-            wiring.rotate_master(house.settings)
+            rotation.rotate_master(house.settings)
     assert KeyHome(house.settings.master_key).versions.keys.keys() == {1, 2}
     assert wiring.feed(house.settings).recent(PATIENT, 60)
-    done = wiring.rotate_master(house.settings)
+    done = rotation.rotate_master(house.settings)
     assert (done.version, done.destroyed) == (2, (1,)), "not a third one"
     writer.end()
     assert writer.trouble == []
@@ -154,7 +154,7 @@ def test_a_rotation_that_was_cut_off_goes_on_and_both_versions_open_meanwhile(
 def test_two_rotations_at_once_are_two_one_after_the_other(house: House, ward: Ward) -> None:
     writer = writing(ward)
     context = multiprocessing.get_context("spawn")
-    both = [context.Process(target=wiring.rotate_master, args=(house.settings,)) for _ in range(2)]
+    both = [context.Process(target=rotation.rotate_master, args=(house.settings,)) for _ in range(2)]
     for process in both:
         process.start()
     for process in both:
@@ -170,11 +170,11 @@ def test_what_lies_under_an_old_version_where_nobody_looks_keeps_that_version_an
     vault = wiring.vault(house.settings, "keeper")
     vault.create("p-1")
     vault.client.hset("eb:{s0}:of-somebody", "field", vault.master.wrap(b"secret", b"unknown"))
-    done = wiring.rotate_master(house.settings)
+    done = rotation.rotate_master(house.settings)
     assert done.held == ("eb:{s0}:of-somebody",) and done.destroyed == ()
     assert vault.master.unwrap(vault.client.hget("eb:{s0}:of-somebody", "field"), b"unknown") == b"secret"
     vault.client.delete("eb:{s0}:of-somebody")
-    assert wiring.rotate_master(house.settings).destroyed == (1,)
+    assert rotation.rotate_master(house.settings).destroyed == (1,)
 
 
 def test_a_process_that_slept_through_a_rotation_writes_nothing_under_the_old_version(house: House) -> None:
@@ -202,7 +202,7 @@ def test_a_patients_key_is_exchanged_under_a_running_writer_and_old_entries_are_
     writer = writing(ward)
     vault = wiring.vault(house.settings, "keeper")
     first = vault.client.xrange(keys.twin("s0", PATIENT), count=1)[0][1][b"b"]
-    assert wiring.rotate_patient(house.settings, PATIENT) == 2
+    assert rotation.rotate_patient(house.settings, PATIENT) == 2
     time.sleep(1)
     writer.end()
     assert writer.trouble == []
@@ -297,6 +297,7 @@ def test_data_keys_keep_their_versions_in_order() -> None:
     assert isinstance(turned.cipher(), PatientCipher)
 
 
+@pytest.mark.alone
 def test_ciphers_are_looked_up_without_touching_files_or_redis(house: House) -> None:
     vault = wiring.vault(house.settings, "keeper")
     vault.create("p-1")
@@ -314,7 +315,7 @@ def test_every_place_where_the_master_key_wraps_something_is_wrapped_anew(house:
     client.set("eb:{audit}:key", master.wrap(b"a" * 32, b"audit|key"))
     client.hset(keys.erased("s0"), "7-0", master.wrap(b"digest", b"erased|s0|7-0"))
     AuditWriter(client, master).write(AuditEvent(1, "me", "config.changed"))
-    assert wiring.rotate_master(house.settings).held == ()
+    assert rotation.rotate_master(house.settings).held == ()
     assert master.unwrap(client.get("eb:{audit}:key"), b"audit|key") == b"a" * 32
     assert master.unwrap(client.hget(keys.erased("s0"), "7-0"), b"erased|s0|7-0") == b"digest"
     assert vault.data_keys("p-1").keys and master.versions == {2}

@@ -20,7 +20,7 @@ from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
 
-SETTINGS = WebSettings(host="127.0.1.95", port=8595, block_ms=100, silent_after_s=5.0)
+SETTINGS = WebSettings(host="127.0.1.85", port=8585, block_ms=100, silent_after_s=5.0)
 URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 SHIELD, PROOF = '[data-row="gsr_uS"] .eb-shield', ".eb-proof"
 ALL = "[...document.querySelectorAll('.eb-shield')]"

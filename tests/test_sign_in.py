@@ -158,6 +158,7 @@ def test_nobody_can_be_signed_in_by_another_page(house: House) -> None:
     assert COOKIE not in visitor.cookies
 
 
+@pytest.mark.alone
 def test_a_wrong_name_and_a_wrong_password_are_answered_alike(house: House) -> None:
     """ASVS 6.3.8: no user enumeration, by words or by time."""
     took, texts = dict[str, float](), set()

@@ -14,7 +14,7 @@ from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
 
-SETTINGS = WebSettings(host="127.0.1.79", port=8679, block_ms=100)
+SETTINGS = WebSettings(host="127.0.1.84", port=8684, block_ms=100)
 URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 
 

@@ -178,6 +178,7 @@ def test_the_state_is_small_and_survives_being_stored() -> None:
     np.testing.assert_array_equal(scores[0].together_p, scores[1].together_p)
 
 
+@pytest.mark.alone
 def test_a_frame_is_judged_in_half_a_millisecond() -> None:
     state, _ = _read(_honest(16))
     frames = [_honest(17 + i, 8) for i in range(200)]  # two seconds at 4 Hz

@@ -37,7 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shrink(patch: pytest.MonkeyPatch) -> None:
     for name in ("TRAIN_WINDOWS", "CLEAN_WINDOWS", "VALIDATION_WINDOWS"):
         patch.setattr(f"twin_engine.lab.train.{name}", 200)
-    patch.setattr("twin_engine.lab.train.MENDER_GAPS", 1600)
+    patch.setattr("twin_engine.lab.train.MENDER_GAPS", 400)
     patch.setattr("twin_engine.lab.fit._PACE", Pace(1.5e-3, 20, lambda _: 0.01))
 
 

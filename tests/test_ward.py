@@ -187,7 +187,19 @@ def test_who_left_the_ward_is_named_once() -> None:
     board.publish({"p-1": row(), "p-2": row()}, 100.0)
     board.publish({"p-2": row()}, 101.0)
     board.publish({"p-2": row()}, 102.0)
-    assert [data["gone"] for event, data in line.heard if event == "ward"][1:] == [[], ["p-1"], []]
+    assert [data["gone"] for event, data in line.heard if event == "ward"] == [[], ["p-1"], []]
+
+
+def test_a_ward_of_which_nothing_is_known_yet_is_not_called_empty() -> None:
+    line = Line()
+    board = Board(line.send, window=40)
+    board.join("s1", lambda _: True)
+    board.renew("s1")
+    assert [event for event, _ in line.heard] == ["hello"]
+    board.publish({"p-1": row()}, 100.0)
+    board.publish({"p-1": row()}, 101.0)
+    told = [(data["all"], list(data["rows"])) for event, data in line.heard if event == "ward"]
+    assert told == [(True, ["p-1"]), (False, [])]
 
 
 def test_a_second_of_a_hundred_patients_costs_less_than_400_bytes_each() -> None:

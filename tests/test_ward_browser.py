@@ -14,7 +14,7 @@ from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
 
-SETTINGS = WebSettings(host="127.0.1.76", port=8551, block_ms=100, silent_after_s=2.0)
+SETTINGS = WebSettings(host="127.0.1.81", port=8581, block_ms=100, silent_after_s=2.0)
 URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 FRAMES = """() => new Promise((done) => {
   const list = document.querySelector('.eb-ward-list');
@@ -29,6 +29,15 @@ FRAMES = """() => new Promise((done) => {
   };
   requestAnimationFrame(step);
 })"""
+
+# What the first row says whenever it is this patient's: asked as soon as the page is changed, before it is painted.
+WATCH_TOP = """(patient) => {
+  window.top90 = [];
+  new MutationObserver(() => {
+    const first = document.querySelector('.eb-wrow');
+    if (first?.dataset.patient === patient) window.top90.push(first.textContent);
+  }).observe(document.querySelector('.eb-ward-list'), {childList: true});
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +83,15 @@ def test_who_needs_somebody_comes_to_the_top_and_says_why_in_stars_and_words(pag
     feed.act("p-0070", "ack", {"alarm": "all"}, "somebody")
     until(page, "document.querySelector('.eb-wrow').dataset.patient === 'p-0050'")
     assert "acknowledged" in page.text_content('[data-patient="p-0070"]')
+
+
+def test_a_row_from_out_of_sight_never_stands_at_the_top_without_its_alarm(page: Any, feed: FakeWard) -> None:
+    page.evaluate(WATCH_TOP, "p-0090")
+    feed.clinic.raise_alarm("p-0090", "limit-high", "hr_bpm", 3, "Heart rate 156, above 150")
+    until(page, "document.querySelector('.eb-wrow').dataset.patient === 'p-0090'")
+    seen = page.evaluate("window.top90")
+    feed.act("p-0090", "ack", {"alarm": "all"}, "somebody")
+    assert seen and all("***" in text for text in seen), seen
 
 
 def test_an_engine_that_falls_silent_is_said_so_in_its_patients_row(page: Any, feed: FakeWard) -> None:
@@ -249,11 +267,11 @@ def test_a_transfer_that_the_engine_refuses_says_why_and_the_next_one_is_done(pa
     feed.clinic.refuse = "expected a free bed, got one that is being cleaned; nothing changed"
     page.fill(field("bed", "transfer"), "Bed 300")
     page.click(".eb-send-transfer")
-    page.wait_for_selector("#eb-panel-note [data-outcome=refused]", timeout=8000)
+    page.wait_for_selector("#eb-panel-note [data-outcome=refused]", timeout=20_000)
     assert "being cleaned" in page.inner_text("#eb-panel-note")
     time.sleep(1.2)  # a refusal counts for acts of its own moment
     page.click(".eb-send-transfer")
-    page.wait_for_selector("#eb-panel-note [data-outcome=done]", timeout=8000)
+    page.wait_for_selector("#eb-panel-note [data-outcome=done]", timeout=20_000)
     assert feed.clinic.cards[card.id].bed == "Bed 300"
     assert "Bed 300" in page.inner_text(".mantine-Drawer-title")
 
@@ -274,7 +292,7 @@ def test_limits_are_set_for_one_patient_and_set_back(page: Any, feed: FakeWard) 
     page.wait_for_selector('.mantine-InputWrapper-error:has-text("rise")')
     page.fill(field("high", "limits"), "110,5")
     page.click(".eb-send-limits")
-    page.wait_for_selector("#eb-panel-note [data-outcome=done]", timeout=8000)
+    page.wait_for_selector("#eb-panel-note [data-outcome=done]", timeout=20_000)
     assert feed.clinic.cards["p-0014"].limits["hr_bpm"].high == 110.5
     page.click(".eb-send-reset")
     until(page, "document.querySelector('.eb-send-reset')?.disabled === true")
@@ -290,7 +308,7 @@ def test_a_device_is_exchanged_only_for_the_patient_whose_number_was_typed(page:
     assert feed.clinic.cards[card.id].device == "esp32-015"
     page.fill(field("confirm", "exchange"), card.number[-4:])
     page.click(".eb-send-exchange")
-    page.wait_for_selector("#eb-panel-note [data-outcome=done]", timeout=8000)
+    page.wait_for_selector("#eb-panel-note [data-outcome=done]", timeout=20_000)
     assert feed.clinic.cards[card.id].device == "esp32-777"
 
 

@@ -47,7 +47,7 @@ def app_over(feed: Feed, settings: WebSettings) -> Iterator[Dash]:
 
 
 def wait_until(
-    ask: Callable[[], Any], holds: Callable[[Any], object] = bool, timeout_s: float = 5.0, what: str = "this"
+    ask: Callable[[], Any], holds: Callable[[Any], object] = bool, timeout_s: float = 20.0, what: str = "this"
 ) -> Any:
     """Ask until the answer holds, and return it; a test that gives up says what it was told last."""
     deadline = time.monotonic() + timeout_s
@@ -57,7 +57,7 @@ def wait_until(
     return found
 
 
-def until(page: Any, holds: str, timeout_s: float = 12) -> None:
+def until(page: Any, holds: str, timeout_s: float = 30) -> None:
     """Wait until the expression is true. Playwright's own wait evaluates strings in the page: the policy forbids it."""
     wait_until(lambda: page.evaluate(holds), timeout_s=timeout_s, what=holds)
 

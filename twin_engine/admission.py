@@ -16,6 +16,7 @@ from security.errors import Reason, Rejected
 from security.rate import Buckets
 from security.session import Opener
 from security.suite import stronger
+from security.wire import Lane
 
 OPENS_PER_S, OPENS_BURST = 1.0, 512  # new sessions of a device: an hour's each, and 14 days' at once after an outage
 _EXPIRED = "expired"
@@ -60,6 +61,11 @@ class Admission:
         found = [o for o in self._open.get(opener.device, {}).values() if o.lane == opener.lane]
         return sorted(found, key=lambda one: (one.epoch, one.opened_ms))
 
+    def newest(self, device: str) -> bytes | None:
+        """The name of its open session of the latest boot, of the live lane first, that was opened last."""
+        found = self._open.get(device, {})
+        return max(found, key=lambda name: _age(found[name]), default=None)
+
     def ended(self, now_ms: int) -> list[bytes]:
         """Names of open sessions of which nothing can come any more."""
         every = ((name, opener) for device in self._open.values() for name, opener in device.items())
@@ -93,6 +99,10 @@ class Admission:
     def _note_boot(self, device: str, epoch: int, opened_ms: int) -> None:
         boots = self._boots.setdefault(device, {})
         boots[epoch] = max(opened_ms, boots.get(epoch, opened_ms))
+
+
+def _age(opener: Opener) -> tuple[int, bool, int]:
+    return opener.epoch, opener.lane is Lane.LIVE, opener.opened_ms
 
 
 def _device(name: bytes) -> str:

@@ -87,9 +87,9 @@ class DeviceState:
         )  # fmt: skip
 
     def obeyed(self, message: CommandResult) -> DeviceState:
-        """The device after its answer to a command; a refusal changes nothing."""
+        """The device after its answer to a command; a refusal, or what it did not prove, changes nothing."""
         touched = message.payload.get("channels")
-        if message.name != "sensor" or message.status != 200 or not isinstance(touched, list):
+        if message.doubt or message.name != "sensor" or message.status != 200 or not isinstance(touched, list):
             return self
         names = {str(name) for name in touched}
         off = set(self.unplugged) - names if message.payload.get("connected") else set(self.unplugged) | names

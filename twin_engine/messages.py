@@ -73,13 +73,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a device answered to a command."""
+    """What a device answered to a command, by its own proof; or why there is nothing to believe (`doubt`)."""
 
     device: str
     name: str
     payload: dict[str, object]
-    status: int  # 200 obeyed, 404 the device is not connected, 504 no answer
+    status: int  # 200 obeyed; not proven: 404 the device is not connected, 504 no answer
     t_ms: int
+    doubt: str = ""  # "": proven; "unproven": something came that the device did not say; "unanswered": nothing came
+    who: str = ""  # who asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,12 +62,16 @@ class Memory:
         self.alarm += new
         return new
 
+    def origin_after(self, origin_of: str) -> str:
+        """Under which name the log, which began as `origin_of`, goes on once its alarm is accepted."""
+        return f"{origin_of}/{self.generation + 1}" if self.is_broken else self.origin
+
     def accept(self, origin_of: str) -> None:
         """Somebody knows of the alarm. A tree that is broken goes on as a new log under a new name."""
         if self.is_broken:
+            self.origin = self.origin_after(origin_of)
             self.generation += 1
             self.frontier, self.published, self.archived, self.witnesses = Grower(), "", 0, {}
-            self.origin = f"{origin_of}/{self.generation}"
         self.accepted |= {(f.kind, f.where) for f in self.alarm if f.kind not in OF_THE_TREE}
         self.alarm, self.alarm_ms, self.since, self.seen = [], 0, None, Seen()
 

@@ -26,11 +26,11 @@ from twin_engine import codec
 from twin_engine.alarms import Alarms
 from twin_engine.align import DeviceClock, readings_of, split_by_patient
 from twin_engine.book import Book
+from twin_engine.commanding import Commands
 from twin_engine.limits import limits_by_signal
 from twin_engine.messages import (
     Acted,
     Assigned,
-    CommandResult,
     Output,
     Recorded,
     Refused,
@@ -128,6 +128,7 @@ class Engine:
         self._cursor, self._acts, self._tick_us, self._counts = at.id, at.acts, at.tick_us, dict(at.counts)
         self._gate = Gate(self._trust(), self._store.sessions(), self._suites, self._steady_s)
         self._recipients = Recipients(self._master, self._identity, self._store.recipients(), self._suites)
+        self._commands = Commands(self._gate, self._recipients.patient_of)
         self._book = Book(self._store)
         self._clocks: dict[str, DeviceClock] = {}
         self._hub = (self._clock_ms(), self._now_ms())  # its clock at a moment of the steady one
@@ -166,6 +167,7 @@ class Engine:
         stories = Stories(self._twins, self._forecaster)
         self._follow_clock(work, stories)
         self._cut_revoked(stories)
+        self._tell_unanswered(stories)
         taken = self._take_in(records, began_s, work, stories)
         now_ms = self._clock_ms()
         stories.rehearse()
@@ -237,6 +239,13 @@ class Engine:
             patient = self._book.current(device)
             if patient in self._twins:
                 stories.fold(patient, Refused(device, Reason.REVOKED.value, "its certificate", self._clock_ms()))
+
+    def _tell_unanswered(self, stories: Stories) -> None:
+        """Commands that no device has answered."""
+        if self._is_due("answers", STATUS_MS):
+            for patient, result in self._commands.overdue(self._clock_ms()):
+                if patient in self._twins:
+                    stories.fold(patient, result)
 
     def _is_due(self, name: str, every_ms: int) -> bool:
         """Whether it is time for something; if so, sets its next time. A wall clock that jumps changes nothing here."""
@@ -332,6 +341,8 @@ class Engine:
                 raise ActRefused("malformed", "expected an act of a person, got another kind of entry; left out")
             act = read.record.open(self._master, self._store.shard)
             turn = self._book.carry_out(act, read.record.t_ms, work)
+            if act.kind == "command":
+                work.orders.append(self._commands.order(act, read.record.t_ms, self._clock_ms()))
             self._count("acts", 1)
             self._tell_act(act, turn, work, stories)
         except StoreError:
@@ -378,10 +389,11 @@ class Engine:
                 self._count("duplicates", 1)
                 return "duplicate"
             case RawAnswer():
-                patient = self._book.current(record.device)
-                if patient in self._twins:
-                    answer = CommandResult(record.device, record.name, record.payload, record.status, record.t_ms)
-                    stories.fold(patient, answer)
+                heard = self._commands.hear(record)
+                if heard is None or heard[1].doubt:
+                    self._count("answers_refused", 1)
+                if heard is not None and heard[0] in self._twins:
+                    stories.fold(*heard)
         return "answer"
 
     def _proven(self, record: RawEvent, proven: Proven, work: Commit, stories: Stories) -> None:

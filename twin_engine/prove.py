@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cbor2
 
@@ -28,6 +28,7 @@ from security.log import ciphertext_hash, record_entry
 from security.replay import IntervalSet
 from security.suite import STRONGEST_FIRST
 from twin_engine.admission import Admission
+from twin_engine.asked import Asked
 
 KEPT_RECEIPTS = 3  # sessions of one lane whose receipts stay in the device's twin (32 KiB there)
 
@@ -42,6 +43,7 @@ class Session:
     opener: Opener
     seen: IntervalSet
     serials: frozenset[int] = frozenset()
+    asked: Asked = field(default_factory=Asked)  # its commands
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,26 @@ class Gate:
         self._changed.add(name)
         return Proven(session, seq, frame, _entry(record_id, session, seq, body))
 
+    def newest(self, device: str) -> Session | None:
+        """The session in which the device can be told something: of its latest boot, of the live lane first."""
+        name = self._admission.newest(device)
+        session = None if name is None else self._sessions[name]
+        return None if session is None or session.serials & self._trust.revoked else session
+
+    def session(self, device: str, sid: bytes) -> Session | None:
+        """That session, while there is one."""
+        return self._sessions.get(_name(device, sid))
+
+    def asking(self) -> list[Session]:
+        """The sessions with commands that wait for their answers."""
+        return [session for session in self._sessions.values() if session.asked.waiting]
+
+    def changed(self, session: Session) -> None:
+        """To be stored with the next commit, unless it is over."""
+        name = _name(session.opener.device, session.opener.sid)
+        if name in self._sessions:
+            self._changed.add(name)
+
     def take_changed(self) -> tuple[dict[bytes, bytes], list[Session]]:
         """(name -> session with its keys, the sessions) to be sealed and stored with the next commit."""
         sessions = [self._sessions[name] for name in self._changed]
@@ -206,10 +228,11 @@ def _revoked(device: str) -> Rejected:
 
 def _freeze(session: Session) -> bytes:
     serials = sorted(session.serials)
-    data: bytes = cbor2.dumps([session.opener.to_bytes(), session.seen.to_json(), serials])
+    data: bytes = cbor2.dumps([session.opener.to_bytes(), session.seen.to_json(), serials, session.asked.to_list()])
     return data
 
 
 def _thaw(data: bytes) -> Session:
-    opener, seen, *serials = cbor2.loads(data)  # without serials where an older version wrote it
-    return Session(Opener.from_bytes(opener), IntervalSet.from_json(seen), frozenset(serials[0] if serials else ()))
+    opener, seen, *more = cbor2.loads(data)  # without serials, or commands, where an older version wrote it
+    serials, asked = more[0] if more else (), Asked.from_list(more[1]) if len(more) > 1 else Asked()
+    return Session(Opener.from_bytes(opener), IntervalSet.from_json(seen), frozenset(serials), asked)

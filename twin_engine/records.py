@@ -17,6 +17,7 @@ limits       signal, and what differs; or ``reset: true``      her own alarm lim
 ack          alarm (an id, a list of ids, or ``all``)          for the fold: :class:`twin_engine.messages.Acted`
 pause        seconds, 1 to 120                                 the same
 resume       nothing                                           the same
+command      device, name, payload; ``lasting``: a setting     the device is told (:mod:`twin_engine.commanding`)
 ===========  ================================================  ==================================================
 """
 
@@ -27,6 +28,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from security.commands import MAX_BODY_BYTES, MAX_COMMAND_NAME
 from security.identity import is_device_id
 from twin_engine import limits
 from twin_engine.alarms import MAX_ACKNOWLEDGED
@@ -199,6 +201,28 @@ def _acted(act: Act, card: PatientCard, _devices: tuple[str, ...]) -> Turn:
     return Turn(card)
 
 
+def _command(act: Act, card: PatientCard, devices: tuple[str, ...]) -> Turn:
+    """Only its form, and that the device is hers: what the device makes of it is its own."""
+    only(act.body, ("device", "name", "payload", "lasting"))
+    device, name, payload = (act.body.get(part) for part in ("device", "name", "payload"))
+    _own(_device(act.body, "device"), devices)
+    if (
+        not isinstance(name, str)
+        or not 0 < len(name) <= MAX_COMMAND_NAME
+        or not name.isascii()
+        or not name.isprintable()
+    ):
+        raise ActRefused("malformed", f"expected the name of a command, got {shown(name)}; nothing was sent")
+    if not isinstance(payload, dict) or len(json.dumps(payload)) > MAX_BODY_BYTES:
+        raise ActRefused(
+            "malformed", f"expected a payload of {MAX_BODY_BYTES} bytes at most, got another; nothing was sent"
+        )
+    if type(act.body.get("lasting", False)) is not bool:
+        raise ActRefused("malformed", "expected lasting to be true or false, got another; nothing was sent")
+    facts = {"variant": "set", "device": str(device), "command": name, "status": ""}
+    return Turn(card, told=(Told("command", facts),) if act.body.get("lasting") else ())
+
+
 def _alarm_ids(wanted: object) -> None:
     ids = wanted if isinstance(wanted, list) else [wanted]
     if not 0 < len(ids) <= MAX_ACKNOWLEDGED or not all(isinstance(name, str) and name for name in ids):
@@ -216,6 +240,7 @@ _RULES: dict[str, Callable[[Act, PatientCard, tuple[str, ...]], Turn]] = {
     "release": _release,
     "exchange": _exchange,
     "limits": _limits,
+    "command": _command,
     **dict.fromkeys(ACTED, _acted),
 }
 _KINDS = ("admit", *_RULES)

@@ -41,6 +41,11 @@ SENTENCES: dict[str, str] = {
     "event.command.plugged": "{device} confirms: {names} plugged in",
     "event.command.unplugged": "{device} confirms: {names} unplugged",
     "event.command.failed": "{device} did not carry out '{command}' (status {status}); nothing changed",
+    "event.command.unproven": "What came as the answer of {device} to '{command}' was not proven to be its own "
+    "(status {status}). It counts nothing.",
+    "event.command.unanswered": "{device} gave no answer to '{command}' (status {status}). "
+    "Whether it was carried out is not proven.",
+    "event.command.set": "{device} was told a setting: {command}",
     "event.alarm-raised.limit-high": "{label} high: {value} {unit}, limit {limit} {unit}",
     "event.alarm-raised.limit-low": "{label} low: {value} {unit}, limit {limit} {unit}",
     "event.alarm-raised.limit-high.bad": "{label} high: {value} {unit}, limit {limit} {unit}; bad signal: {quality}",

@@ -194,16 +194,16 @@ def _command(twin: Twin, message: CommandResult) -> tuple[Twin, Output]:
     devices = dict(twin.devices)
     if message.device in devices:
         devices[message.device] = devices[message.device].obeyed(message)
-    severity = "info" if message.status == 200 else "warning"
-    event = told(message.t_ms, "command", severity, **_answer(message))
+    severity = "info" if message.status == 200 and not message.doubt else "warning"
+    event = told(message.t_ms, "command", severity, who=message.who, **_answer(message))
     return replace(twin, devices=devices), Output(events=(event,))
 
 
 def _answer(message: CommandResult) -> dict[str, str]:
     """The facts of a device's answer. `channels` are the ids of `names`, for pages in other languages."""
     facts = {"device": message.device, "command": message.name, "status": str(message.status)}
-    if message.status != 200:
-        return facts | {"variant": "failed"}
+    if message.doubt or message.status != 200:
+        return facts | {"variant": message.doubt or "failed"}
     if message.name != "sensor":
         return facts
     touched = message.payload.get("channels")

@@ -2,14 +2,14 @@
 
 Messages of the namespace ``/ward``: ``hello`` ({looks}) and ``ward`` ({t, all, rows, gone}): `rows` maps a patient to
 what is new of her row (web/ward.py), all of it where `all` is true; `gone` are those who left the ward. A viewer that
-is behind is skipped and given the whole picture when it has caught up, never a backlog.
+is behind is skipped and given the whole picture when it has caught up, never a backlog. Who comes before anything was
+published waits for it: a ward of which nothing is known yet is not called empty.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from web.look import looks
 from web.viewer import Send, Viewer
@@ -26,7 +26,8 @@ class Board:
         self._window = window
         self._lock = threading.RLock()
         self._rows: dict[str, Row] = {}
-        self._now_s = 0.0
+        self._now_s = 0.0  # when rows were published last; 0 until they were
+        self._waiting: set[str] = set()  # who came before that
         self._viewers: dict[str, Viewer] = {}
         self._sees: dict[str, Sees] = {}
 
@@ -41,6 +42,9 @@ class Board:
                     news[patient] = packed(said, now_s)
             self._rows, self._now_s = dict(rows), now_s
             for viewer in list(self._viewers.values()):  # a socket that is found closed leaves while it is sent to
+                if viewer.sid in self._waiting:
+                    self._give_whole(viewer)
+                    continue
                 sees = self._sees.get(viewer.sid, _nobody)
                 seen = {patient: said for patient, said in news.items() if sees(patient)}
                 left = [patient for patient in gone if sees(patient)]
@@ -52,19 +56,20 @@ class Board:
         with self._lock:
             self._viewers[sid], self._sees[sid] = viewer, sees
             viewer.push("hello", {"looks": looks()})
-            viewer.push("ward", self._whole(sid))
+            self._give_whole(viewer)
 
     def renew(self, sid: str) -> None:
         """What may be seen from the socket has changed: give it the whole ward again."""
         with self._lock:
             if sid in self._viewers:
-                self._viewers[sid].push("ward", self._whole(sid))
+                self._give_whole(self._viewers[sid])
 
     def leave(self, sid: str) -> None:
         """Forget a socket; unknown ones are no error (a disconnect may come twice)."""
         with self._lock:
             self._viewers.pop(sid, None)
             self._sees.pop(sid, None)
+            self._waiting.discard(sid)
 
     @property
     def viewers(self) -> list[Viewer]:
@@ -75,12 +80,17 @@ class Board:
     def _resync(self, viewer: Viewer, _dropped: int) -> None:
         with self._lock:
             if viewer.sid in self._viewers:
-                viewer.push("ward", self._whole(viewer.sid))
+                self._give_whole(viewer)
 
-    def _whole(self, sid: str) -> dict[str, Any]:
-        sees = self._sees.get(sid, _nobody)
+    def _give_whole(self, viewer: Viewer) -> None:
+        """The whole ward, or, while it is not known yet, a place among those who wait for it; the lock is held."""
+        if self._now_s == 0.0:
+            self._waiting.add(viewer.sid)
+            return
+        self._waiting.discard(viewer.sid)
+        sees = self._sees.get(viewer.sid, _nobody)
         rows = {patient: packed(row, self._now_s) for patient, row in self._rows.items() if sees(patient)}
-        return {"t": round(self._now_s, 2), "all": True, "rows": rows, "gone": []}
+        viewer.push("ward", {"t": round(self._now_s, 2), "all": True, "rows": rows, "gone": []})
 
 
 def _nobody(_: str) -> bool:

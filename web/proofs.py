@@ -20,7 +20,8 @@ from twin_engine.registry import PatientCard
 from twin_engine.store.errors import StoreCorrupt, StoreError
 from twin_engine.store.feed import Feed, LogRecord, Logs
 from twin_engine.store.keys import written
-from twin_engine.store.log import MAX_RECORDS, to_file
+from twin_engine.store.log_proofs import to_file
+from twin_engine.store.log_records import MAX_RECORDS
 from web.access import Access
 from web.asked import Asked, Refused, asked
 from web.data import attachment, let_out

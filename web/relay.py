@@ -51,6 +51,7 @@ class Relay:
         self._clock = clock
         self._board = board
         self._board_at = float("-inf")
+        self._asked = False  # whether the store was asked for the patients yet, whatever it said
         self._lock = threading.RLock()
         self._rooms: dict[str, Room] = {}
         self._cards_at = float("-inf")
@@ -88,6 +89,7 @@ class Relay:
             except Exception:  # the thread's edge: whatever it was, viewers must learn that nothing comes
                 log.exception("the relay stumbled, next attempt in %.2g s", patience_s)
                 patience_s = self._rest(patience_s, "the relay stumbled")
+            self._asked = True
             self._notice_silence()
 
     def _rest(self, patience_s: float, why: str) -> float:
@@ -167,7 +169,7 @@ class Relay:
 
     def _tell_board(self) -> None:
         now_s = self._clock()
-        if self._board is None or 0 <= now_s - self._board_at < BOARD_EVERY_S:
+        if self._board is None or not self._asked or 0 <= now_s - self._board_at < BOARD_EVERY_S:
             return
         self._board_at = now_s
         self._board.publish(self._rows(), now_s)

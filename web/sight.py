@@ -11,7 +11,7 @@ from typing import Any
 from security.people import Right
 from twin_engine.registry import PatientCard
 from twin_engine.store.feed import Entry, Feed, Held, LogRecord, Logs, Past, View
-from twin_engine.store.log import MAX_RECORDS
+from twin_engine.store.log_records import MAX_RECORDS
 from web.access import Access
 from web.fields import Wrong
 from web.relay import Relay
@@ -94,18 +94,16 @@ class Reach:
     def act(self, patient: str, kind: str, body: dict[str, Any], who: str) -> None:
         """Leave what the person wants done; a stay that she begins is hers to see."""
         if kind != "admit":
-            self._need(Right.ACT, patient)
+            self._need(Right.COMMAND if kind == "command" else Right.ACT, patient)
         elif not self._access.may(Right.ADMIT) or (self._relay.card(patient) and not self._access.sees(patient)):
             raise Wrong("people.refused")
         self._feed.act(patient, kind, body, who)
         if kind == "admit":
             self._grant(patient)
 
-    def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
-        """Speak to the device of a patient."""
-        card = next((card for card in self._relay.cards() if device and card.device == device), None)
-        self._need(Right.COMMAND, card.id if card else "")
-        self._feed.command(device, name, payload)
+    def command(self, patient: str, device: str, name: str, payload: dict[str, Any]) -> None:
+        """Leave what a patient's device is to be told: an act like others, in the name of whoever asks."""
+        self.act(patient, "command", {"device": device, "name": name, "payload": payload}, self._access.who())
 
     @property
     def logs(self) -> Logs:

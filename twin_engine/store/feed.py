@@ -1,4 +1,4 @@
-"""What the web reads: the twin stream of a patient, newest last, and where wishes are left: commands and acts.
+"""What the web reads: the twin stream of a patient, newest last, and where wishes are left: acts.
 
 The web sees only this protocol; :mod:`twin_engine.store.reader` fills it from Redis.
 """
@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from twin_engine.registry import PatientCard
 from twin_engine.store.history import Past, View
-from twin_engine.store.log import Held, LogRecord
+from twin_engine.store.log_feed import Held
+from twin_engine.store.log_records import LogRecord
 
 __all__ = ["Entry", "Feed", "Held", "LogRecord", "Logs", "Past", "PatientCard", "View"]
 
@@ -76,12 +77,10 @@ class Feed(Protocol):
         """(patient, entry) newer than the given ids, oldest first; waits up to `block_ms` for the first."""
         ...
 
-    def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
-        """Leave a direct method for the device. Its answer comes back as an event of kind ``command``."""
-        ...
-
     def act(self, patient: str, kind: str, body: dict[str, Any], who: str) -> None:
-        """Leave what `who` wants done (:mod:`twin_engine.records` has the kinds). An event tells what came of it.
+        """Leave what `who` wants done (:mod:`twin_engine.records` has the kinds). An event tells what came of it;
+
+        of kind ``command`` where a device was told something.
 
         Raises ValueError where the body is no JSON, or too long; then nothing was left.
         """

@@ -35,17 +35,17 @@ class StoredHashes:
     """Leaves and nodes of one log in Redis: what :class:`security.tiles.Tree` reads."""
 
     def __init__(self, client: Client, name: str) -> None:
-        self._client, self._name = client, name
+        self.client, self.name = client, name
 
     def read(self, level: int, start: int, count: int) -> list[bytes]:
         """Hashes of a level. Raises StoreDown."""
         with translated():
-            return list(self._client.lrange(keys.nodes(self._name, level), start, start + count - 1))
+            return list(self.client.lrange(keys.nodes(self.name, level), start, start + count - 1))
 
     def length(self, level: int) -> int:
         """How many hashes of a level are stored."""
         with translated():
-            return int(self._client.llen(keys.nodes(self._name, level)))
+            return int(self.client.llen(keys.nodes(self.name, level)))
 
 
 class Ledger:

@@ -1,7 +1,7 @@
-"""Orders on their way down to devices: what the engine and the web left, until it was carried out.
+"""Orders on their way down to devices: what the engine left, until it was carried out.
 
 An order stays in the stream until :meth:`OrderQueue.done`; a downlink that dies takes it up again. A method's answer
-goes into the raw stream of the device's shard in the same transaction, so that the twin hears of it exactly once.
+goes into the raw stream of the device's shard in the same transaction; the engine believes it by its own proof.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OrderQueue:
             if order.kind == "method":
                 (route,) = self._client.hmget(keys.ROUTE, [order.device])
                 shard = keys.read_route(route)[0] or keys.shard_of(order.device, self._shards)
-                answer = {**order.payload, **outcome.payload}
+                answer = {"sid": order.payload.get("sid"), "n": order.payload.get("n"), "answer": outcome.payload}
                 fields = raw.answer_fields(order.device, order.name, answer, outcome.status, time.time_ns() // 10**6)
                 batch.xadd(keys.raw(shard), fields)
             batch.xdel(keys.ORDERS, order.id)

@@ -1,4 +1,4 @@
-"""The web's side of the store: follow the twins, leave commands and acts (:class:`twin_engine.store.feed.Feed`)."""
+"""The web's side of the store: follow the twins, leave acts (:class:`twin_engine.store.feed.Feed`)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from twin_engine.store import keys
 from twin_engine.store.acts import write_act
 from twin_engine.store.archive import Archive
 from twin_engine.store.aside import stretches
-from twin_engine.store.commit import Order, order_fields, read_entry
+from twin_engine.store.commit import read_entry
 from twin_engine.store.connection import Client, translated
 from twin_engine.store.feed import Entry, PatientCard
 from twin_engine.store.history import Past, View
-from twin_engine.store.log import LogFeed
+from twin_engine.store.log_feed import LogFeed
 from twin_engine.store.patients import read_cards
 from twin_engine.store.vault import Vault
 
@@ -27,7 +27,7 @@ class RedisFeed:
     """A :class:`Feed` over Redis. One instance may serve several threads."""
 
     def __init__(self, client: Client, vault: Vault, shards: int, writer: Client | None = None) -> None:
-        """`writer`: a connection as the user ``acts``; without one, commands and acts go out over `client`."""
+        """`writer`: a connection as the user ``acts``; without one, acts go out over `client`."""
         self._client = client
         self._writer = writer or client
         self._vault = vault
@@ -99,11 +99,6 @@ class RedisFeed:
         if not newest or keys.written(newest[0][0].decode()) >= keys.written(entry_id):
             return False
         return bool(stretches(self._client, keys.shard_of(patient, self._shards), patient))
-
-    def command(self, device: str, name: str, payload: dict[str, Any]) -> None:
-        """Leave a direct method for the device; it goes down with the next round of the downlink."""
-        with translated():
-            self._writer.xadd(keys.ORDERS, order_fields(Order(device, "method", name, payload)))
 
     def act(self, patient: str, kind: str, body: dict[str, Any], who: str) -> None:
         """Leave what `who` wants done in the stream of the patient's shard. Raises StoreDown, ValueError."""

@@ -33,7 +33,7 @@ _RULES: dict[str, tuple[str, str]] = {
         f"~eb:*:twin:* ~eb:patient* ~eb:key:* ~eb:erased ~eb:*:assignments {_LOG}",
         f"+xread +exists +smembers {_LOG_READS}",
     ),
-    "acts": ("~eb:*:acts ~eb:orders ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
+    "acts": ("~eb:*:acts ~eb:audit:in", "+xadd"),  # the web's other hand: it asks
     "people": (
         "~eb:people* ~eb:signin*",
         "+get +set +mget +del +getdel +hget +hset +hsetnx +hdel +hlen +hmget +hgetall +sadd +srem +smembers +incrby "

@@ -12,6 +12,7 @@ import logging
 import redis
 
 from security.errors import Rejected
+from security.keyhome import fingerprint
 from security.keys import DataKeys, MasterKey, PatientCipher, belongs_to, version_of
 from twin_engine.store import keys
 from twin_engine.store.connection import Client, translated
@@ -176,3 +177,20 @@ class Vault:
 def context(patient: str) -> bytes:
     """Of a wrapped data key."""
     return b"patient|" + patient.encode()
+
+
+def key_rows(vault: Vault) -> list[str]:
+    """A line for each data key in Redis: its patient, versions and fingerprints, or why it can't be opened."""
+    with translated():
+        names = sorted(name.decode() for name in vault.client.scan_iter(keys.data_key("*"), count=1000))
+    rows = []
+    for patient in (name.removeprefix(keys.data_key("")) for name in names):
+        try:
+            known = vault.data_keys(patient)
+        except (StoreCorrupt, Rejected) as error:
+            rows.append(f"data key of {patient}: {error}")
+            continue
+        listed = (f"{n} {fingerprint(key)}{'' if n == known.current else ' opens only'}"
+                  for n, key in sorted(known.keys.items()))  # fmt: skip
+        rows.append(f"data key of {patient}: {', '.join(listed)}")
+    return rows

@@ -12,7 +12,6 @@ from dash import Dash, Input, Output, State, ctx, html, no_update
 
 from twin_engine.registry import shown_number
 from twin_engine.store.errors import StoreError
-from twin_engine.store.feed import Feed
 from web import ui
 from web.fields import Wrong
 from web.pages.commands import BUTTONS, button, expectation, face, payload
@@ -20,6 +19,7 @@ from web.pages.frame import ROOM_TEMPLATE, patient_of, section, translate
 from web.pages.shell import TITLE
 from web.relay import Relay
 from web.settings import WebSettings
+from web.sight import Reach
 from web.words import Translate
 
 log = logging.getLogger(__name__)
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 COMMAND, PENDING = "eb-command", "eb-pending"  # classes of a button, and of one that waits for its answer
 
 
-def register(app: Dash, feed: Feed, relay: Relay, settings: WebSettings) -> None:
+def register(app: Dash, reach: Reach, relay: Relay, settings: WebSettings) -> None:
     """The page, and its demo bar: a press becomes a command, an answer becomes a new face."""
     dash.register_page("room", path_template=ROOM_TEMPLATE, title=TITLE, layout=lambda **_: layout(settings))
-    _register_commands(app, feed, relay)
+    _register_commands(app, reach, relay)
 
 
 def layout(settings: WebSettings) -> html.Main:
@@ -76,7 +76,7 @@ def _demo_bar(t: Translate) -> list[Any]:
     ]
 
 
-def _register_commands(app: Dash, feed: Feed, relay: Relay) -> None:
+def _register_commands(app: Dash, reach: Reach, relay: Relay) -> None:
     @app.callback(
         Output("link", "asked"),
         Output("command-note", "children", allow_duplicate=True),
@@ -101,7 +101,7 @@ def _register_commands(app: Dash, feed: Feed, relay: Relay) -> None:
         if not card.device:
             return no_update, translate()("command.no_device")
         try:
-            feed.command(card.device, row.method, payload(row, live or {}))
+            reach.command(card.id, card.device, row.method, payload(row, live or {}))
         except Wrong as error:
             return no_update, translate()(error.key)
         except StoreError as error:

@@ -1,4 +1,5 @@
 // Whether a command that was sent to a device has been answered. Told by kind and facts of events, never by their text.
+const FAILED = ['failed', 'unproven', 'unanswered']; // of a device's answer
 const PATIENCE_S = 15; // an answer later than this is a failure, and says so
 
 /** 'answered', 'pending' or 'failed'. A `sensor` command is answered when the device reports the new state; any other by an
@@ -7,7 +8,7 @@ const PATIENCE_S = 15; // an answer later than this is a failure, and says so
 export function answerTo(events, ask, unplugged, now) {
   const since = events.filter((e) => e.t > ask.t - 1);
   const own = (e) => e.kind === 'command' && e.facts?.command === ask.method;
-  const failed = (e) => own(e) && e.facts.variant === 'failed';
+  const failed = (e) => own(e) && FAILED.includes(e.facts.variant);
   if (ask.signal !== undefined) {
     const out = unplugged.some((id) => id.startsWith(ask.signal));
     if (out === !ask.connected) return 'answered';

@@ -48,7 +48,7 @@ function WardBoard({id}) {
         {line.state === 'down' && !line.heard && <button type="button" className="eb-quiet" onClick={hush}>{t('alarms.ack')}</button>}
       </div>
       <ol className="eb-ward-list" ref={list} aria-label={t('ward.list')} onKeyDown={walk}>
-        {rows.map((row) => <WardRow key={row.id} id={row.id} current={line.state !== 'down'} />)}
+        {rows.map((row) => <WardRow key={row.id} id={row.id} current={line.state !== 'down'} alarm={row.alarm} silent={row.silent} />)}
       </ol>
       {!rows.length && <Nobody known={store.known} wanted={wanted} clear={() => setWanted('')} />}
     </div>

@@ -1,6 +1,6 @@
 // The sweep monitor of a room: controls, traces, rows of words, cursors. React keeps what a person has chosen; what
 // moves is written by traces/monitor.js (canvas, at frames) and at ticks (words, cursors).
-import React, {useCallback, useEffect, useReducer, useRef, useState} from 'react';
+import React, {useCallback, useEffect, useLayoutEffect, useReducer, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
 import {version} from '../../package-lock.json';
 import {channelName, t} from '../i18n.js';
@@ -24,6 +24,7 @@ function WaveMonitor({id}) {
   const s = useStore('channels', 'card');
   const box = useRef(null);
   const [monitor, cursors] = useMonitor(s, box);
+  useLayoutEffect(() => monitor.current?.layOut(), [s.order.join()]); // as soon as the rows stand there, and not before
   const seen = useShield(s);
   const [proven, prove] = useState(''); // the channel whose proof is open
   const closeProof = useCallback(() => prove(''), []);

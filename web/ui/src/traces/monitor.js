@@ -34,7 +34,6 @@ export class Monitor {
     watcher.observe(this.canvas);
     const outs = [
       this.s.on('past', () => this.#refresh(true)), this.s.on('tick', () => this.#refresh(false)),
-      this.s.on('channels', () => requestAnimationFrame(() => this.layOut())),
     ];
     let request = requestAnimationFrame(this.#loop(() => { request = requestAnimationFrame(this.loop); }));
     return () => {
@@ -100,7 +99,7 @@ export class Monitor {
     return {t: at, rows: new Map(copies), events: this.s.events};
   }
 
-  /** Take the rows' places from their elements. */
+  /** Take the rows' places from their elements: whoever draws other rows calls this once they are there. */
   layOut() {
     const origin = this.canvas.getBoundingClientRect().top;
     this.rows = [...this.stage.querySelectorAll('.eb-row')].filter((element) => this.s.status?.channels?.[element.dataset.row])
