@@ -108,13 +108,31 @@ def disable(name: Name, undo: Annotated[bool, typer.Option("--undo", help="Let t
 
 @app.command("list")
 def list_people() -> None:
-    """All accounts."""
-    table = Table("name", "shown", "role", "patients", "signs in by", "state")
+    """All accounts; of screens on a wall also when the first is signed out, with a warning days before."""
+    table = Table("name", "shown", "role", "patients", "signs in by", "state", "signed in until (UTC)")
     with _people() as people:
+        now_ms = _now_ms()
         for a in people.accounts.all():
             by = "password" if a.password else "identity provider"
-            table.add_row(a.name, a.shown, a.role, ", ".join(sorted(a.grants)), by, "disabled" if a.disabled else "")
+            table.add_row(a.name, a.shown, a.role, ", ".join(sorted(a.grants)), by, "disabled" if a.disabled else "",
+                          _screen_end(people, a, now_ms))  # fmt: skip
     _out(table)
+
+
+SOON_S = 3 * 86_400  # somebody has to come; session.js says it on the screen from then on, too
+
+
+def _screen_end(people: People, account: Account, now_ms: int) -> str:
+    """When the first screen of an account that is never idle goes dark; "" for people, who sign in each day."""
+    from security.people import PATIENCE
+
+    if PATIENCE[account.role].idle_s:
+        return ""
+    left = [s.left_s(now_ms)[1] for s in people.sessions.of(account.name) if not s.over(account, now_ms)]
+    if not left:
+        return "no screen is signed in"
+    days = f": in {min(left) / 86_400:.1f} days, sign in again" if min(left) < SOON_S else ""
+    return _when(now_ms + int(1000 * min(left))) + days
 
 
 @app.command()

@@ -17,6 +17,7 @@ import typer
 from device.commands import DEFAULT_INTERVAL_S, MAX_INTERVAL_S, MIN_INTERVAL_S
 from everbeat.console import fail, one_line_errors, say, stop_event, until_stopped
 from everbeat.settings import Settings
+from web.settings import CONNECTIONS, STRANGERS, STRANGERS_EACH
 
 app = typer.Typer()
 
@@ -133,6 +134,9 @@ def web(
     key: Annotated[Path | None, typer.Option(help="HTTPS: its private key (PEM).")] = None,
     https: Annotated[bool, typer.Option(help="HTTPS with a certificate of this house's own CA.")] = False,
     sign_in: Annotated[bool, typer.Option(help="Require it even while there is no account.")] = False,
+    connections: Annotated[int, typer.Option(help="Connections at once, in all.")] = CONNECTIONS,
+    strangers: Annotated[int, typer.Option(help="Of these, without a session.")] = STRANGERS,
+    strangers_each: Annotated[int, typer.Option(help="Of these, from one address.")] = STRANGERS_EACH,
 ) -> None:
     """The page and its sockets. As soon as there is an account (`everbeat user add`), people must sign in."""
     from everbeat import wiring
@@ -154,6 +158,9 @@ def web(
             names=tuple(name or ()),
             certificate=certificate,
             key=key,
+            connections=connections,
+            strangers=strangers,
+            strangers_each=strangers_each,
         )
         page, _ = create_app(
             wiring.feed(here), settings, people=wiring.people(here), reader=wiring.audit_reader(here), provider=provider

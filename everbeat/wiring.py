@@ -232,7 +232,7 @@ def people(settings: Settings) -> People:
 
     client, master = connect(settings.redis_login("people")), MasterKey.load_or_create(settings.master_key)
     return People(
-        PeopleStore(client, master), SessionStore(client, master), Attempts(client), Begun(client, master),
+        PeopleStore(client, master), SessionStore(client, master), Attempts(client), Begun(client),
         AuditWriter(connect(settings.redis_login("acts")), master),
     )  # fmt: skip
 

@@ -47,6 +47,8 @@ ROWS = {
     "hub-amqp-codec": Row("fuzzing.hub_amqp", "amqp_codec"),
     "hub-http": Row("fuzzing.hub_http", "http"),
     "sockets": Row("fuzzing.page", "sockets"),
+    "page-heads": Row("fuzzing.door", "heads"),
+    "page-cookies": Row("fuzzing.door", "cookies"),
     "page-queries": Row("fuzzing.page", "queries"),
 }
 

@@ -38,7 +38,7 @@ FIELD = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 def people_of(files: RedisFiles, master: MasterKey) -> People:
     """As everbeat/wiring.py makes it."""
     client = connect(files.login("people"))
-    return People(PeopleStore(client, master), SessionStore(client, master), Attempts(client), Begun(client, master),
+    return People(PeopleStore(client, master), SessionStore(client, master), Attempts(client), Begun(client),
                   AuditWriter(connect(files.login("acts")), master))  # fmt: skip
 
 
@@ -98,6 +98,10 @@ class House:
     def told(self, kind: str = "", who: str = "") -> list[AuditEvent]:
         """What was audited, newest first."""
         return [event for _, event in self.reader.read(AuditQuery(kind, who, limit=1000)).events]
+
+    def owner(self) -> Any:
+        """Redis without our rules: what lies in it, whoever wrote it."""
+        return connect(self.files.login("eraser"))
 
     def close(self) -> None:
         self._server.shutdown()

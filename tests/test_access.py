@@ -179,11 +179,11 @@ def test_a_socket_needs_a_session_a_patient_of_hers_and_our_origin(house: House,
     for patient in (FOREIGN, UNKNOWN, "", "*"):
         with line(house, wren, patient) as room:
             assert room.closed.wait(5) and not room.names
-    with line(house, Visitor(house), OWN) as room:
-        assert room.closed.wait(5) and not room.names
+    nobody = Visitor(house)
+    assert Viewer(house.url, OWN, cookie=nobody.cookie_header, may_refuse=True).refused
     for origin in ("https://evil.example", None):
         room = Viewer(house.url, OWN, cookie=wren.cookie_header, origin=origin, may_refuse=True)
-        assert room.refused or (room.closed.wait(5) and not room.names), origin
+        assert room.refused, origin
 
 
 def test_the_ward_shows_a_person_only_her_patients_also_when_others_change(house: House, wren: Visitor) -> None:
@@ -413,5 +413,4 @@ def test_while_the_store_is_down_a_socket_is_told_so_and_no_new_one_is_opened(
         ask = {"patient": OWN, "number": number(house, OWN), "kind": "pause", "body": {"seconds": 60}}
         assert room.ask("act", ask)["ok"] is False
         assert not house.feed.clinic.acts
-        with line(house, wren, OWN) as other:
-            assert other.closed.wait(5) and not other.names
+        assert Viewer(house.url, OWN, cookie=wren.cookie_header, may_refuse=True).refused

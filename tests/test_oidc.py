@@ -11,10 +11,13 @@ import requests
 from everbeat.people import oidc_settings
 from everbeat.settings import SettingsError
 from security.errors import SecurityError
+from security.keys import MasterKey
 from tests.oidc_provider import CLIENT, SECRET, OpenIdProvider
 from tests.people_kit import House, Visitor
+from twin_engine.store.people import clock_ms
+from twin_engine.store.signin import begun_facts
 from web.access import COOKIE
-from web.oidc import OidcSettings, account_of
+from web.oidc import BEGUN, OidcSettings, account_of
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.redis
@@ -113,11 +116,64 @@ def test_a_callback_works_once_and_only_in_the_browser_that_began(house: House) 
     attacker, victim = Visitor(house), Visitor(house)
     back = there(attacker)
     assert victim.get(back).status_code == 403 and COOKIE not in victim.cookies
-    assert attacker.get(back).status_code == 403, "a state is used up by whoever tries it"
-    back = there(attacker)
+    kept = dict(attacker.cookies)
     assert attacker.get(back).status_code == 200
     assert attacker.get(back).status_code == 403
+    attacker.cookies = kept  # a copy of the cookie of before
+    assert attacker.get(back).status_code == 403 and COOKIE not in attacker.cookies
     assert Visitor(house).get("/oidc/callback?state=made-up&code=x").status_code == 403
+
+
+def test_whoever_begins_a_sign_in_without_end_leaves_nothing_in_the_store(house: House) -> None:
+    """ASVS 2.4.1, 10.2.1: what was begun is in the browser, sealed; of a sign-in that succeeds its state is kept."""
+    client = house.people.accounts.client
+    keeper = house.owner()
+    for _ in range(50):
+        assert Visitor(house).get("/oidc/start").status_code == 303
+    assert list(keeper.scan_iter("eb:signin:*")) == []
+    visitor = Visitor(house)
+    visitor.get(there(visitor))
+    kept = list(keeper.scan_iter("eb:signin:begun:*"))
+    assert len(kept) == 1 and 0 < client.pttl(kept[0]) <= 600_000
+
+
+def test_what_was_begun_is_sealed_for_this_house_and_ten_minutes(house: House) -> None:
+    visitor = Visitor(house)
+    back = there(visitor)
+    token, master = visitor.cookies[BEGUN], house.master
+    facts = begun_facts(master, token)
+    assert facts and facts["state"] in back and facts["nonce"] not in token and len(token) < 1500
+    assert begun_facts(master, token, lambda: clock_ms() + 599_000)
+    assert begun_facts(master, token, lambda: clock_ms() + 601_000) is None
+    assert begun_facts(MasterKey(bytes(32)), token) is None
+    visitor.cookies[BEGUN] = token[:-6] + "AAAAA="
+    assert visitor.get(back).status_code == 403 and COOKIE not in visitor.cookies
+    for other in ("", "%", "ä", "AAAA", token[4:]):
+        assert begun_facts(master, other) is None
+
+
+def test_an_address_that_is_long_is_not_carried_through_a_cookie(house: House) -> None:
+    visitor = Visitor(house)
+    answer = visitor.get(there(visitor, "%2Fpatients%3Fq%3D" + "a" * 6000))
+    assert answer.status_code == 200 and 'content="0;url=/"' in answer.text
+
+
+def test_a_stranger_who_fails_without_end_fills_no_log_that_is_kept_for_good(
+    house: House, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.oidc.FREE_OF_ADDRESS", 3)
+    for _ in range(6):
+        visitor = Visitor(house)
+        state = there(visitor).partition("state=")[2]
+        assert visitor.get(f"/oidc/callback?code=made-up&state={state}").status_code == 403
+    assert len(house.told("person.sign-in-failed")) == 3
+
+
+def test_a_provider_that_is_down_is_not_asked_by_everybody_who_comes(house: House, provider: OpenIdProvider) -> None:
+    provider.calls_itself = "https://evil.example"
+    assert [Visitor(house).get("/oidc/start").status_code for _ in range(4)] == [403] * 4
+    provider.calls_itself = ""
+    assert Visitor(house).get("/oidc/start").status_code == 403, "not yet"
 
 
 def test_a_code_of_another_sign_in_is_refused(house: House) -> None:

@@ -20,10 +20,21 @@ from tests.people_kit import PASSWORD, Sequenced, people_of
 from twin_engine.store.audit_reader import AuditQuery
 from twin_engine.store.connection import connect
 from twin_engine.store.errors import StoreDown
-from twin_engine.store.people import AccountExists, NoSuchAccount, PeopleStore
+from twin_engine.store.people import AccountExists, NoSuchAccount, PeopleStore, clock_ms
 from twin_engine.store.server import RedisFiles
 from twin_engine.store.sessions import Session, SessionStore
-from twin_engine.store.signin import MOST_WAIT_S, Attempts, Begun, _keys, browser_token, known_browser
+from twin_engine.store.signin import (
+    CROWD_WAITS_S,
+    FREE_OF_ADDRESS,
+    MOST_WAIT_S,
+    WINDOW_S,
+    Attempts,
+    Begun,
+    _keys,
+    browser_of,
+    browser_token,
+    known_browser,
+)
 
 MASTER = MasterKey(bytes(range(32)))
 WREN = Account("dr.wren", "clinician", "Dr. Wren", grants=frozenset({"p-1"}))
@@ -209,16 +220,51 @@ def test_a_hundred_guesses_at_once_gain_no_more_than_five(store: PeopleStore) ->
 
 @pytest.mark.redis
 def test_what_was_begun_is_taken_up_once(store: PeopleStore) -> None:
-    begun = Begun(store.client, MASTER)
-    begun.put("state", {"nonce": "n"})
-    assert begun.take("other") is None
-    assert begun.take("state") == {"nonce": "n"} and begun.take("state") is None
+    begun = Begun(store.client)
+    assert begun.first("state") and begun.first("other")
+    assert not begun.first("state")
+
+
+@pytest.mark.redis
+def test_names_made_up_without_end_fill_no_store(store: PeopleStore) -> None:
+    keys = {key for n in range(300_000) for key in _keys(f"account|name-{n}")}
+    assert len(keys) <= 2 * 65_536
+
+
+@pytest.mark.redis
+def test_failures_of_an_address_cost_each_other_name_one_short_wait(store: PeopleStore) -> None:
+    attempts = Attempts(store.client)
+    assert {attempts.crowd("address|ward", f"name-{n}", FREE_OF_ADDRESS) for n in range(FREE_OF_ADDRESS)} == {
+        (0.0, True)
+    }
+    assert attempts.crowd("address|ward", "dr.wren", FREE_OF_ADDRESS) == (CROWD_WAITS_S[0], False)
+    waits = [attempts.crowd("address|ward", "dr.wren", FREE_OF_ADDRESS)[0] for _ in range(3)]
+    assert all(9 < wait <= CROWD_WAITS_S[0] for wait in waits), "asking again does not make it longer"
+    for _ in range(50):
+        attempts.crowd("address|ward", "dr.heron", FREE_OF_ADDRESS)  # and others don't, either
+    turn = _keys("turn|address|ward|dr.wren")[1]
+    for wait_s in (60, 300, 300):
+        store.client.delete(turn)  # its time has come
+        assert attempts.crowd("address|ward", "dr.wren", FREE_OF_ADDRESS)[0] == 0.0, "one password is looked at"
+        assert wait_s - 1 < attempts.crowd("address|ward", "dr.wren", FREE_OF_ADDRESS)[0] <= wait_s
+    assert attempts.crowd("address|other", "dr.wren", FREE_OF_ADDRESS) == (0.0, True)
+
+
+@pytest.mark.redis
+def test_a_thousand_right_passwords_of_one_address_are_no_failures(store: PeopleStore) -> None:
+    attempts = Attempts(store.client)
+    for n in range(1000):
+        wait_s, counted = attempts.crowd("address|ward", f"name-{n}", FREE_OF_ADDRESS)
+        assert wait_s == 0.0
+        attempts.spare("address|ward", f"name-{n}", counted)
+    assert 0 < store.client.pttl(_keys("address|ward")[0]) <= 1000 * WINDOW_S
 
 
 def test_a_known_browser_is_known_for_its_own_account_and_a_while() -> None:
     token = browser_token(MASTER, "dr.wren", lambda: 0)
     assert known_browser(MASTER, token, "dr.wren", lambda: 1) != ""
     assert known_browser(MASTER, token, "root", lambda: 1) == ""
+    assert browser_of(MASTER, token, lambda: 1) == "dr.wren" and browser_of(MASTER, "", lambda: 1) == ""
     assert known_browser(MASTER, token, "dr.wren", lambda: 91 * 86_400_000) == ""
     assert known_browser(MASTER, token[:-2] + "00", "dr.wren", lambda: 1) == ""
     assert known_browser(MASTER, "not hex", "dr.wren") == known_browser(MASTER, "", "dr.wren") == ""
@@ -263,6 +309,14 @@ def test_the_command_line_adds_grants_ends_and_disables_and_each_is_audited(
     kinds = [event.kind for _, event in reader.read(AuditQuery()).events]
     assert kinds == ["person.changed", "person.ungranted", "person.changed", "session.ended", "person.changed",
                      "person.granted", "person.added"]  # fmt: skip
+    monkeypatch.setenv("COLUMNS", "250")
+    people.accounts.add(Account("wall", "kiosk"))
+    assert "no screen is signed in" in do("list").output
+    people.sessions.begin(Account("wall", "kiosk"))
+    assert "days" not in do("list").output
+    old = SessionStore(people.accounts.client, people.accounts.master, lambda: clock_ms() - 28 * 86_400_000)
+    old.begin(Account("wall", "kiosk"))
+    assert "in 2.0 days, sign in again" in do("list").output
     assert PASSWORD not in (listed + str([e for _, e in reader.read(AuditQuery()).events]))
 
 

@@ -91,10 +91,13 @@ def test_a_session_that_is_ended_is_cut_and_the_screen_is_cleared(page: Any, hou
     wait_until(lambda: not relay.viewers("p-0001"), timeout_s=2)
     cut_s = time.monotonic() - start
     start = time.monotonic()
-    page.wait_for_selector("input[name=password]", timeout=10_000)
+    page.wait_for_selector("#eb-ended", timeout=10_000)
     print(f"socket cut after {cut_s:.2f} s, screen cleared {time.monotonic() - start:.2f} s later")
-    assert "Your session has ended" in page.inner_text("[role=alert]")
+    assert page.inner_text("[role=alert]") == "Signed out" and "No patient is shown here" in page.inner_text("main")
+    assert house.feed.clinic.cards["p-0001"].pseudonym not in page.content() + page.title()
     assert violations(page) == []
+    page.click("#eb-ended a")
+    assert page.url.endswith("/sign-in?next=%2Fpatient%2Fp-0001")
 
 
 def test_glass_is_broken_loudly_and_the_security_officer_sees_it(page: Any, house: House, browser: Any) -> None:

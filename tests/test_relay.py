@@ -333,4 +333,5 @@ def test_who_watches_a_patient_who_is_erased_sees_nothing_more_of_her() -> None:
         assert decode_wire(viewer.until("snapshot"))[2] == [], "nothing of the last minute"
         assert viewer.until("events") == []
         assert "erased" in viewer.until("silent")["why"]
+        assert viewer.until("over") == {"why": "erased"}
         assert web.relay.card(feed.card.id) is None and web.relay.viewers(feed.card.id) == []

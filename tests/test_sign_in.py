@@ -12,6 +12,7 @@ from security.people import PATIENCE
 from tests.people_kit import PASSWORD, House, Visitor
 from tests.web_kit import wait_until
 from twin_engine.store.sessions import hash_of
+from twin_engine.store.signin import FREE_OF_ADDRESS, FREE_OF_MACHINE, _keys
 from web.access import COOKIE
 from web.settings import WebSettings
 from web.signin import CSRF_HEADER
@@ -189,10 +190,52 @@ def test_guessing_must_wait_ever_longer_and_a_known_browser_need_not(house: Hous
 
 def test_an_address_that_guesses_many_names_must_wait(house: House) -> None:
     """ASVS 6.3.1 (password spraying, credential stuffing)."""
-    for _ in range(30):
-        house.people.attempts.wait_s("address|127.0.0.1", 30)
-    found = {Visitor(house).sign_in(f"name-{i}", "seven herons over the lake").status_code for i in range(4)}
-    assert 429 in found
+    fill(house)
+    sprayed = [Visitor(house).sign_in(f"name-{i}", "seven herons over the lake").status_code for i in range(4)]
+    assert sprayed == [429] * 4, "not one password is looked at, whether there is such a person or not"
+    for i in range(4):
+        come(house, f"turn|address|127.0.0.1|name-{i}")
+    again = [Visitor(house).sign_in(f"name-{i}", "seven herons over the lake").status_code for i in range(4)]
+    last = Visitor(house).sign_in("name-0", "eight herons over the lake")
+    assert again == [401] * 4 and last.status_code == 429 and int(last.headers["Retry-After"]) > 10
+    assert len(house.told("person.sign-in-failed")) == 4
+
+
+def fill(house: House, failures: int = FREE_OF_ADDRESS) -> None:
+    """So many wrong passwords came from this address."""
+    for n in range(failures):
+        house.people.attempts.crowd("address|127.0.0.1", f"sprayed-{n}", FREE_OF_ADDRESS)
+
+
+def come(house: House, bucket: str) -> None:
+    """Its time to wait is over."""
+    house.people.accounts.client.delete(_keys(bucket)[1])
+
+
+def test_a_right_password_waits_at_most_a_moment_for_what_others_at_its_address_typed(house: House) -> None:
+    """ASVS 6.1.1, 6.3.1: a hospital behind one address is not locked out by one guesser in it."""
+    fill(house)
+    answer = Visitor(house).sign_in("dr.heron")
+    assert answer.status_code == 429 and int(answer.headers["Retry-After"]) <= 10
+    fill(house, 50)  # meanwhile the guessing goes on
+    come(house, "turn|address|127.0.0.1|dr.heron")
+    heron = Visitor(house)
+    assert heron.sign_in("dr.heron").status_code == 303
+    assert heron.sign_in("vera").status_code == 303, "on a machine of the house somebody else does not wait at all"
+
+
+def test_a_change_of_shift_behind_one_address_makes_nobody_wait(house: House) -> None:
+    """Only failures count, and more right passwords come than failures are free."""
+    fill(house, FREE_OF_ADDRESS - 2)
+    for name in ("dr.wren", "dr.heron", "vera", "sec", "root"):
+        assert Visitor(house).sign_in(name).status_code == 303
+    assert Visitor(house).sign_in("vera", "mistyped this one time").status_code == 401
+    assert Visitor(house).sign_in("vera").status_code == 303
+
+
+def test_a_machine_of_the_house_is_no_free_pass_for_guesses(house: House, wren: Visitor) -> None:
+    found = [wren.sign_in(f"name-{n}", "seven herons over the lake").status_code for n in range(FREE_OF_MACHINE + 2)]
+    assert found == [401] * FREE_OF_MACHINE + [429] * 2
 
 
 def test_an_idle_session_and_an_old_one_are_over_and_a_timer_keeps_none_alive(house: House, wren: Visitor) -> None:

@@ -20,7 +20,7 @@ from web.access import COOKIE, Access, People, Person, allowed
 from web.pages import shell
 from web.pages.frame import language, room_path, translate
 from web.pages.people import REASON_LEAST, REASON_MOST, account_page, glass_page
-from web.pages.sheet import ACCOUNT, GLASS, PLACES, SIGN_OUT, strip
+from web.pages.sheet import ACCOUNT, GLASS, PLACES, SIGN_OUT, leaving, strip
 from web.relay import Relay
 from web.signin import Door, csrf_of
 
@@ -191,7 +191,8 @@ def who_strip(access: Access) -> Any:
     out = html.Form([html.Button(t("people.sign_out"), type="submit"), _csrf_field()], action=SIGN_OUT, method="post")
     said = html.Span(t("people.signed_in", who=person.called, role=t(f"people.role.{person.role}")))
     links = [html.A(t(f"people.nav.{name}"), href=PLACES[name]) for name in places_of(person)]
-    return html.Nav([said, *links, out], className="eb-who", **{"aria-label": t("people.nav.label")})
+    last = html.Span(id="eb-leave", hidden=True, **leaving(t))
+    return html.Nav([said, *links, out, last], className="eb-who", **{"aria-label": t("people.nav.label")})
 
 
 def glass_banner(access: Access, patient: str) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, cast
 from dash import Dash
 from flask import Flask, Response, request
 from flask_socketio import SocketIO
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer
 
 from twin_engine.store.audit_reader import AuditReader
 from twin_engine.store.feed import Feed
@@ -25,13 +25,16 @@ from web import account, data, oidc, proofs, signin, ui
 from web.access import Access, People
 from web.acts import Acts
 from web.board import Board
-from web.guard import content_security_policy, guard
+from web.guard import MAX_BODY_BYTES, content_security_policy, guard
+from web.hall import Bounds
+from web.listener import Listener
 from web.pages import audit, downtime, patients, replay, room, shell, ward
 from web.pages.frame import OWN, back_to, frame, is_page, language, patient_of, register_missing, translate
 from web.relay import OnSent, Relay
 from web.settings import BindRefused, WebSettings
 from web.sight import Reach, Sight
 from web.sockets import SOCKET_NAMESPACE, WARD_NAMESPACE, Sockets
+from web.upgrade import Upgrade
 from web.words import COOKIE, LANGUAGES
 
 log = logging.getLogger(__name__)
@@ -42,7 +45,6 @@ _SERVED = (
 )  # fmt: skip
 _YEAR_S = 365 * 86_400
 _PING_EVERY_S, _PING_PATIENCE_S = 5, 10
-_HANDSHAKE_S = 10.0
 
 
 def create_app(
@@ -57,7 +59,7 @@ def create_app(
     if settings.sign_in and people is None:
         raise BindRefused("expected a store of accounts where sign-in is required, got none; the web did not start")
     server = Flask("web")
-    server.config["MAX_CONTENT_LENGTH"] = 1024 * 1024  # nobody has more to say
+    server.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     access = server.extensions["access"] = Access(people, settings)
     guard(server, settings, lambda: content_security_policy(app.csp_hashes()))
     door = signin.register(server, access, settings)
@@ -84,6 +86,7 @@ def create_app(
         patients.register(app, sight, acts)
         register_missing(sight, partial(account.glass_banner, access), partial(access.saw, page="room"))
     server.extensions["lines"] = Sockets(sockets, settings, relay, board, acts, access).register()
+    server.wsgi_app = Upgrade(server, settings, access)  # type: ignore[method-assign]  # as Flask's handbook says
     data.register(server, reach, sight, access)
     proofs.register(server, reach, sight, access)
     account.register(server, access, relay, door)
@@ -152,27 +155,6 @@ def _answer_wrong_addresses(server: Flask, relay: Relay) -> None:
         return Response(shell.not_found(path, language()), 404, mimetype="text/html")
 
 
-class _QuietHandler(WSGIRequestHandler):
-    """Names neither the server's software nor each request. Shakes hands in its own thread, and not for ever."""
-
-    def handle(self) -> None:
-        if isinstance(self.request, ssl.SSLSocket):
-            try:
-                self.request.settimeout(_HANDSHAKE_S)
-                self.request.do_handshake()
-                self.request.settimeout(None)
-            except OSError as error:  # no TLS, too old a one, or nothing at all
-                log.debug("no handshake with %s: %s", self.client_address, error)
-                return
-        super().handle()
-
-    def version_string(self) -> str:
-        return "everbeat"
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        log.debug("%s %s", code, self.requestline)
-
-
 def serve(app: Dash, settings: WebSettings) -> BaseWSGIServer:
     """Listen, start the relay and return the server: call `serve_forever()`, and `shutdown()` to end it.
 
@@ -187,18 +169,15 @@ def serve(app: Dash, settings: WebSettings) -> BaseWSGIServer:
         ) from error
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an event and its bytes are two small writes
     with listening:  # the server takes a descriptor of its own
-        server = make_server(
-            settings.host,
-            settings.port,
-            app.server,
-            threaded=True,
-            request_handler=_QuietHandler,
-            fd=listening.fileno(),
+        bounds = Bounds(
+            settings.connections, settings.strangers, settings.strangers_each, settings.head_s, settings.body_s
         )
+        server = Listener(settings.host, settings.port, app.server, bounds, listening.fileno())
     if settings.https:
         server.ssl_context = tls = tls_of(settings)
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     app.server.extensions["relay"].start()
+    app.server.extensions["lines"].start()
     return server
 
 

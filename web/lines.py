@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 0.5
 BLIND_MOST_S = 60.0  # without the store nobody learns of an end; after this long every socket is closed
+SESSION, RIGHTS = "session", "rights"  # why a socket is closed: it is over, or the patient no longer hers
 LINES_MOST = 48  # sockets of one session: tabs on a desk, not a flood
 
 
@@ -36,9 +37,16 @@ class Line:
 class Lines:
     """Safe to use from the watcher, the relay and socket threads."""
 
-    def __init__(self, access: Access, cut: Callable[[str, str], None], renew: Callable[[str], None]) -> None:
-        """`cut(sid, namespace)` closes a socket; `renew(sid)` tells it the ward as it may now be seen."""
-        self._access, self._cut, self._renew = access, cut, renew
+    def __init__(
+        self,
+        access: Access,
+        cut: Callable[[str, str, str], None],
+        renew: Callable[[str], None],
+        tidy: Callable[[], None],
+    ) -> None:
+        """`cut(sid, namespace, why)` closes a socket, `why` is :data:`SESSION` or :data:`RIGHTS`; `renew(sid)` tells it
+        the ward as it may now be seen; `tidy()` looks after sockets that are nobody's line."""
+        self._access, self._cut, self._renew, self._tidy = access, cut, renew, tidy
         self._lock = threading.Lock()
         self._lines: dict[str, Line] = {}
         self._seen_s = time.monotonic()
@@ -55,10 +63,15 @@ class Lines:
             if person.session is not None and ids.count(person.session.id) >= LINES_MOST:
                 return False
             self._lines[sid] = Line(namespace, patient, person)
+        self.start()
+        return True
+
+    def start(self) -> None:
+        """Begin to look; a second call does nothing."""
+        with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
                 self._thread.start()
-        return True
 
     def close(self, sid: str) -> None:
         """It is gone; an unknown one is no error."""
@@ -78,6 +91,7 @@ class Lines:
     def _run(self) -> None:
         while not self._stop.wait(CHECK_EVERY_S):
             try:
+                self._tidy()
                 self.check()
             except StoreError as error:
                 log.warning("open sockets can't be held to their sessions: %s", error)
@@ -102,8 +116,11 @@ class Lines:
         self._seen_s = time.monotonic()
 
     def _hold(self, sid: str, line: Line, person: Person | None) -> None:
-        if person is None or (line.patient and not allowed(person, Right.VIEW, line.patient, clock_ms())):
-            self._end(sid, line)
+        if person is None:
+            self._end(sid, line, SESSION)
+            return
+        if line.patient and not allowed(person, Right.VIEW, line.patient, clock_ms()):
+            self._end(sid, line, RIGHTS)
             return
         changed = person.sees != line.person.sees
         line.person = person
@@ -115,9 +132,9 @@ class Lines:
             with self._lock:
                 lines = {sid: line for sid, line in self._lines.items() if line.person.session}
             for sid, line in lines.items():
-                self._end(sid, line)
+                self._end(sid, line, SESSION)
 
-    def _end(self, sid: str, line: Line) -> None:
+    def _end(self, sid: str, line: Line, why: str) -> None:
         self.close(sid)
-        log.info("a socket of %s was closed: its session is over, or its patient no longer hers", line.person.name)
-        self._cut(sid, line.namespace)
+        log.info("a socket of %s was closed: %s", line.person.name, why)
+        self._cut(sid, line.namespace, why)

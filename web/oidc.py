@@ -1,9 +1,13 @@
 """Signing in at an identity provider: OpenID Connect, authorization code with PKCE, state and nonce (Authlib).
 
 In order: the provider's own description of itself (its issuer must be the one that was configured); the person goes
-there; she comes back with a code and the state that was given to this very browser, once, within ten minutes; the code
+there; she comes back with a code and the state that was given to this very browser, within ten minutes; the code
 is exchanged; the ID token's signature (asymmetric algorithms only), issuer, audience, time and nonce are checked. Her
 role comes from a claim, each time anew; which patients are hers is said here (``everbeat user grant``), never there.
+
+What was begun (state, nonce, verifier) is kept by the browser, in a sealed cookie, as Authlib's own integrations keep
+it in the session's: whoever only begins leaves nothing in our store. Of a sign-in that succeeded the state is kept for
+ten minutes, so that it leads to one session.
 """
 
 from __future__ import annotations
@@ -32,8 +36,10 @@ from joserfc.jwk import KeySet
 from security.errors import SecurityError
 from security.people import ROLES, Account
 from twin_engine.store.people import AccountExists
-from web.access import Access
-from web.pages.frame import back_to
+from twin_engine.store.signin import BEGUN_S, FREE_OF_ADDRESS, begun_facts, begun_token
+from web.access import Access, People
+from web.hall import network_of
+from web.pages.frame import WARD, back_to
 from web.pages.people import OIDC_START
 from web.signin import SIGN_IN, Door, cookie
 
@@ -42,6 +48,7 @@ log = logging.getLogger(__name__)
 CALLBACK = "/oidc/callback"
 ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]  # what only the provider can sign
 LEEWAY_S, TIMEOUT_S, KNOWN_S = 60, 10.0, 3600.0
+AGAIN_S = 5.0  # a provider that did not describe itself is asked again
 
 
 class ProviderRefused(SecurityError):
@@ -85,6 +92,7 @@ class Provider:
         self.settings = settings
         self._lock = threading.Lock()
         self._described: tuple[float, dict[str, Any], KeySet] | None = None
+        self._failed_s = float("-inf")
 
     def begin(self, callback: str) -> tuple[str, dict[str, str]]:
         """(where the person goes, what must be remembered until she is back)."""
@@ -132,12 +140,15 @@ class Provider:
         """What the provider says of itself, and its keys; asked once an hour."""
         with self._lock:
             if self._described is None or time.monotonic() - self._described[0] > KNOWN_S:
+                if time.monotonic() - self._failed_s < AGAIN_S:  # strangers ask, too: one question at a time is enough
+                    raise ProviderRefused(f"expected {self.settings.issuer} to answer, it did not just now")
                 try:
                     about = _get(f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration")
                     if about["issuer"] != self.settings.issuer:
                         raise ValueError(f"it calls itself {about['issuer']!r:.80}")
                     keys = KeySet.import_key_set(_get(about["jwks_uri"]))  # type: ignore[arg-type]
                 except (requests.RequestException, ValueError, KeyError, TypeError, JoseError) as error:
+                    self._failed_s = time.monotonic()
                     raise ProviderRefused(
                         f"expected {self.settings.issuer} to describe itself, got {error}; nobody can sign in there"
                     ) from error
@@ -171,7 +182,8 @@ def register(server: Flask, access: Access, door: Door, settings: OidcSettings |
     server.add_url_rule(CALLBACK, "oidc-callback", gate.back, methods=["GET"])
 
 
-BEGUN = "__Host-everbeat-oidc"  # SameSite=Lax: she comes back from another site
+BEGUN = "__Host-everbeat-oidc"  # what was begun, sealed; SameSite=Lax: she comes back from another site
+TO_MOST = 1024  # letters of the page she wanted; a cookie has 4,096 bytes
 
 
 class _Way:
@@ -190,28 +202,29 @@ class _Way:
         except ProviderRefused as error:
             log.warning("%s", error)
             return self._door.refuse("provider")
-        browser = secrets.token_urlsafe(32)
-        own = hashlib.sha256(browser.encode()).hexdigest()
-        people.begun.put(kept["state"], kept | {"browser": own, "to": back_to(request.args.get("next", ""))})
+        to = back_to(request.args.get("next", ""))
+        token = begun_token(people.accounts.master, kept | {"to": to if len(to) <= TO_MOST else WARD})
         answer = _to(url)
-        cookie(answer, BEGUN, browser, 600, same_site="Lax")
+        cookie(answer, BEGUN, token, BEGUN_S, same_site="Lax")
         return answer
 
     def back(self) -> Response:
         """Let her in, or say that it did not work; why is in the log and the audit."""
         people = self._access.people
-        kept = people.begun.take(request.args.get("state", "")[:256]) if people else None
-        own = hashlib.sha256(request.cookies.get(BEGUN, "").encode()).hexdigest()
+        kept = begun_facts(people.accounts.master, request.cookies.get(BEGUN, "")) if people else None
+        state = request.args.get("state", "")[:256]
         try:
-            if people is None or kept is None or not hmac.compare_digest(str(kept["browser"]), own):
+            if people is None or kept is None or not hmac.compare_digest(str(kept["state"]).encode(), state.encode()):
                 # anybody can ask for this without end: not a word of it goes into a log that is kept for good
                 log.info("expected a sign-in that this browser began, got another; nobody was let in")
                 return self._door.refuse("provider")
             claims = self._provider.finish(request.args.get("code", "")[:4096], kept)
+            if not people.begun.first(state):
+                raise ProviderRefused("expected a sign-in that was not finished yet, got a copy; nobody was let in")
             account = self._known(account_of(self._provider.settings, claims))
         except SecurityError as error:
             log.warning("%s", error)
-            self._access.tell("person.sign-in-failed", "oidc", "", {"why": str(error)})
+            self._tell(people, error)
             return self._door.refuse("provider")
         answer = self._door.let_in(account, str(kept["to"]), "oidc")
         # a cookie that is SameSite=Strict does not travel with a redirect that another site began: go on from here
@@ -220,6 +233,13 @@ class _Way:
         answer.set_data(f'<!DOCTYPE html><meta http-equiv="refresh" content="0;url={target}"><title>Everbeat</title>')
         cookie(answer, BEGUN, "", 0, same_site="Lax")
         return answer
+
+    def _tell(self, people: People | None, error: SecurityError) -> None:
+        """In the audit log, as long as this address has not told it too often: beginning a sign-in is free for all."""
+        address = network_of(request.remote_addr or "")
+        if people and not people.attempts.crowd(f"oidc|{address}", "", FREE_OF_ADDRESS)[1]:
+            return
+        self._access.tell("person.sign-in-failed", "oidc", "", {"why": str(error)})
 
     def _known(self, account: Account) -> Account:
         """Her account here, made at the first time; the role as the provider says it today."""

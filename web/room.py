@@ -2,7 +2,8 @@
 
 Messages: ``hello`` (banner and looks), ``card`` (the banner, when the record changed), ``snapshot``, ``frame`` and
 ``revision`` (binary, twin_engine/messages.py), ``status``, ``event``, ``events`` (the newest ones, oldest first),
-``silent`` ({since, why}; since None = over) and ``dropped`` ({count}). The relay holds the lock; nothing here starts a
+``silent`` ({since, why}; since None = over), ``dropped`` ({count}) and ``over`` ({why}: erased, rights or session; the
+page clears what it shows, and nothing follows). The relay holds the lock; nothing here starts a
 thread.
 """
 
@@ -21,6 +22,7 @@ from web.ward import Spark
 
 log = logging.getLogger(__name__)
 
+OVER = "over"
 ERASED = "the record of this patient was erased"
 LOCKED = "locked: the key to the record of this patient is missing"
 NOT_SILENT: dict[str, Any] = {"since": None, "why": ""}
@@ -87,6 +89,7 @@ def close(room: Room, now_s: float) -> None:
     for viewer in list(room.viewers.values()):
         viewer.push("card", {"card": banner(room.card)})
         give_all(room, viewer)
+        viewer.push(OVER, {"why": "erased"})
 
 
 def _show(room: Room, viewer: Viewer) -> None:

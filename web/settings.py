@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+# A hospital behind one address: at a change of shift some hundreds sign in within minutes, each for moments a stranger;
+# after a restart all pages come back at once.
+CONNECTIONS, STRANGERS, STRANGERS_EACH = 1000, 500, 300
+HEAD_S, BODY_S = 10, 20
 
 
 class BindRefused(ValueError):
@@ -34,8 +38,19 @@ class WebSettings:
     certificate: Path | None = None  # PEM chain and key: HTTPS, TLS 1.3
     key: Path | None = None
 
+    connections: int = CONNECTIONS  # at once, sockets included; each is a thread, a socket two
+    strangers: int = STRANGERS  # of these, who have not shown a session
+    strangers_each: int = STRANGERS_EACH  # of these, from one address (IPv6: one /64)
+    head_s: float = HEAD_S  # for the head of a request, TLS included
+    body_s: float = BODY_S  # for its body
+
     def __post_init__(self) -> None:
         """Whoever reaches the port without signing in, or listens on the way, sees the patients: loopback only then."""
+        if not (0 < self.strangers_each <= self.strangers <= self.connections and min(self.head_s, self.body_s) > 0):
+            raise BindRefused(
+                "expected bounds of connections with 0 < of an address <= before sign-in <= in all, and times above 0, "
+                f"got {self.strangers_each}, {self.strangers}, {self.connections}; the web did not start"
+            )
         if (self.certificate is None) != (self.key is None):
             raise BindRefused("expected a certificate and its key, got one of them; the web did not start")
         try:

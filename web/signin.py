@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -19,16 +20,20 @@ from flask import Flask, Response, g, request
 from security import passwords
 from security.people import PATIENCE, Account
 from twin_engine.store.errors import StoreError
+from twin_engine.store.people import clock_ms
 from twin_engine.store.signin import (
     FREE_OF_ACCOUNT,
     FREE_OF_ADDRESS,
     FREE_OF_BROWSER,
+    FREE_OF_MACHINE,
     KNOWN_MS,
+    browser_of,
     browser_token,
     known_browser,
 )
 from web.access import COOKIE, Access, People
 from web.guard import SAFE_METHODS
+from web.hall import RETRY_S, admit, network_of
 from web.pages.frame import WARD, back_to, language
 from web.pages.people import sign_in_page
 from web.settings import WebSettings
@@ -39,6 +44,7 @@ SIGN_IN, SIGN_OUT, SESSION = "/sign-in", "/sign-out", "/session"
 OPEN = (SIGN_IN, "/oidc/start", "/oidc/callback", "/downtime", "/downtime/worker.js")  # no patient is in any of them
 _OPEN_BELOW = ("/assets/", "/language/")
 CSRF_COOKIE, CSRF_HEADER, CSRF_FIELD = "__Host-everbeat-csrf", "X-CSRFToken", "csrf"
+IDLE, LEFT = "Everbeat-Idle-S", "Everbeat-Left-S"  # how long the session lasts if nobody is there, and at most
 BEFORE, BROWSER = "__Host-everbeat-before", "__Host-everbeat-browser"
 PASSWORD_MOST = 1024  # a field longer than this is not looked at
 _PURPOSE = b"everbeat csrf"
@@ -72,6 +78,7 @@ class Door:
     def check(self) -> Response | None:
         """None lets the request through."""
         if not self._access.required:
+            admit(request.environ, "")
             return None
         unsafe = request.method not in SAFE_METHODS
         if unsafe and request.headers.get("Origin") not in self._settings.origins:
@@ -81,6 +88,9 @@ class Door:
         person = self._access.person()
         if person is None or person.session is None or self._access.people is None:
             return self._turned_away()
+        if not admit(request.environ, person.session.id):
+            again = {"Retry-After": str(RETRY_S)}
+            return _plain("expected fewer connections of one session; it was refused", 429, again)
         if unsafe and not _token_fits(request.cookies.get(COOKIE, "")):
             self._access.tell("access.refused", person.name, "", {"why": "csrf", "path": request.path})
             return _plain("expected the token of this page's session, got another; nothing was done", 403)
@@ -129,9 +139,8 @@ class Door:
         if people is None or not _token_fits(request.cookies.get(BEFORE, "")):
             return self._form("stale", 403)
         name, typed = form.get("name", "").strip().casefold()[:64], form.get("password", "")[:PASSWORD_MOST]
-        buckets = self._buckets(people, name)
-        wait_s = max([people.attempts.wait_s(bucket, free) for bucket, free in buckets])
-        if wait_s:
+        attempt = Attempt(people, name, request.cookies.get(BROWSER, ""), network_of(_address()))
+        if wait_s := attempt.wait_s():
             return self._form("wait", 429, wait_s, name)
         account = people.accounts.find(name)
         right = passwords.matches(account.password if account else "", typed)
@@ -139,18 +148,10 @@ class Door:
             known = account.name if account else "an unknown name"
             self._access.tell("person.sign-in-failed", known, known, {"address": _address()})
             return self._form("wrong", 401, 0.0, name)
-        for bucket, _ in buckets:
-            if not bucket.startswith("address|"):  # one right password must not forgive an address its guesses
-                people.attempts.forget(bucket)
+        attempt.was_right()
         if passwords.outdated(account.password):
             people.accounts.change(name, lambda found: replace(found, password=passwords.rehash(typed)))
         return self.let_in(account, back_to(request.args.get("next", "")))
-
-    def _buckets(self, people: People, name: str) -> list[tuple[str, int]]:
-        known = known_browser(people.accounts.master, request.cookies.get(BROWSER, ""), name)
-        if known:
-            return [(f"browser|{known}", FREE_OF_BROWSER)]
-        return [(f"address|{_address()}", FREE_OF_ADDRESS), (f"account|{name}", FREE_OF_ACCOUNT)]
 
     def let_in(self, account: Account, to: str, how: str = "password") -> Response:
         """A new session, whatever there was before. Raises StoreError, and then nobody is let in."""
@@ -183,8 +184,54 @@ class Door:
         return answer
 
     def session(self) -> Response:
-        """Whether the session still counts (the gate says 401 where not); a POST says that the person is there."""
-        return Response(status=204)
+        """Whether the session still counts (the gate says 401 where not), and for how long; a POST says that the person
+        is there."""
+        answer, person = Response(status=204), self._access.person()
+        if person is not None and person.session is not None:
+            session, now_ms = person.session, clock_ms()
+            if request.method == "POST":
+                session = replace(session, touched_ms=now_ms)
+            idle_s, most_s = session.left_s(now_ms)
+            answer.headers[LEFT] = f"{most_s:.0f}"
+            if idle_s is not None:
+                answer.headers[IDLE] = f"{idle_s:.0f}"
+        return answer
+
+
+class Attempt:
+    """One sign-in with a password, and who may have to wait for it: the account, and the place it comes from.
+
+    A browser in which this very person has signed in is counted alone; one in which somebody of the house has, not with
+    its address.
+    """
+
+    def __init__(self, people: People, name: str, browser: str, address: str) -> None:
+        master = people.accounts.master
+        self._attempts, self._name = people.attempts, name
+        known, machine = known_browser(master, browser, name), browser_of(master, browser)
+        self._own = (f"browser|{known}", FREE_OF_BROWSER) if known else (f"account|{name}", FREE_OF_ACCOUNT)
+        place = (f"machine|{machine}", FREE_OF_MACHINE) if machine else (f"address|{address}", FREE_OF_ADDRESS)
+        self._place = None if known else place
+        self._counted = False
+
+    def wait_s(self) -> float:
+        """Count it. 0.0: look at the password."""
+        wait_s = 0.0
+        if self._place is not None:
+            bucket, free = self._place
+            wait_s, self._counted = self._attempts.crowd(bucket, self._name, free)
+        if not wait_s and (wait_s := self._attempts.wait_s(*self._own)):
+            self._spare()  # nothing was looked at
+        return wait_s
+
+    def was_right(self) -> None:
+        """Nobody must wait for it, and the failures of others stay counted."""
+        self._attempts.forget(self._own[0])
+        self._spare()
+
+    def _spare(self) -> None:
+        if self._place is not None:
+            self._attempts.spare(self._place[0], self._name, self._counted)
 
 
 def _token_fits(secret: str) -> bool:
@@ -209,5 +256,5 @@ def cookie(
     answer.set_cookie(name, value, max_age=max_age_s, **options)
 
 
-def _plain(text: str, status: int) -> Response:
-    return Response(f"{text}\n", status, mimetype="text/plain")
+def _plain(text: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(f"{text}\n", status, headers, mimetype="text/plain")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from flask import request
-from flask_socketio import SocketIO
+from flask_socketio import ConnectionRefusedError, SocketIO
 
 from twin_engine.store.errors import StoreError
 from web.access import Access
@@ -20,12 +20,15 @@ from web.board import Board
 from web.lines import Lines
 from web.pages.frame import translate
 from web.relay import Relay
+from web.room import OVER
 from web.settings import WebSettings
+from web.upgrade import Silent
 
 log = logging.getLogger(__name__)
 
 SOCKET_NAMESPACE, WARD_NAMESPACE = "/twin", "/ward"
 _MAX_ID = 64
+GONE = "gone"  # what a refused page is told: what it drew before is cleared
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Sockets:
 
     def register(self) -> Lines:
         """Answer both namespaces; gives the watch over what is open."""
-        lines = Lines(self.access, self._cut, self.board.renew)
+        silent = Silent(self.sockets, (SOCKET_NAMESPACE, WARD_NAMESPACE))
+        lines = Lines(self.access, self._cut, self.board.renew, silent.close)
         self._rooms(lines)
         self._ward(lines)
         for namespace in (SOCKET_NAMESPACE, WARD_NAMESPACE):
@@ -58,6 +62,8 @@ class Sockets:
             if known and self.relay.join(_sid(), patient):
                 return True
             lines.close(_sid())
+            if self.relay.ready:
+                raise ConnectionRefusedError(GONE)  # not hers and not there are one answer
             return False
 
     def _ward(self, lines: Lines) -> None:
@@ -102,8 +108,9 @@ class Sockets:
         self.relay.leave(sid)
         self.board.leave(sid)
 
-    def _cut(self, sid: str, namespace: str) -> None:
+    def _cut(self, sid: str, namespace: str, why: str) -> None:
         self._leave(sid)  # at once: whatever the socket's own way out takes
+        self.sockets.server.emit(OVER, {"why": why}, to=sid, namespace=namespace)  # the page clears what it shows
         self.sockets.server.disconnect(sid, namespace=namespace)
 
 

@@ -24,7 +24,6 @@ from twin_engine.store.errors import StoreDown
 from twin_engine.store.heads import context as heads_context
 from twin_engine.store.people import GLASS, PEOPLE, account_context, glass_context
 from twin_engine.store.sessions import SESSION, session_context
-from twin_engine.store.signin import BEGUN
 from twin_engine.store.vault import Vault
 from twin_engine.store.vault import context as data_key_context
 
@@ -169,6 +168,5 @@ PLACES = (
     Place(PEOPLE, "hash", _under(lambda _key, name: account_context(name))),
     Place(GLASS, "hash", _under(lambda _key, field: glass_context(field))),
     Place(SESSION + "*", "string", _under(lambda key, _: session_context(key.removeprefix(SESSION)))),
-    Place(BEGUN + "*", "string", _under(lambda key, _: key.encode())),
     Place(keys.erased("*"), "hash", _under(lambda key, record: b"erased|" + _shard(key).encode() + b"|" + record)),
 )

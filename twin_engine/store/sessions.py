@@ -60,6 +60,13 @@ class Session:
         step_ms = self.touched_ms - now_ms
         return replace(self, from_ms=self.from_ms - step_ms, touched_ms=now_ms)
 
+    def left_s(self, now_ms: int) -> tuple[float | None, float]:
+        """(until it is idle for too long, None where that is no end; until its time is up), s; what is over is 0."""
+        patience = PATIENCE[self.role]
+        idle_s = patience.idle_s - (now_ms - self.touched_ms) / 1000
+        most_s = patience.most_s - (now_ms - self.from_ms) / 1000
+        return max(0.0, idle_s) if patience.idle_s else None, max(0.0, most_s)
+
 
 class SessionStore:
     """Sessions by the hash of their secret. Every method raises StoreDown."""

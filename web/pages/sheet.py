@@ -10,6 +10,7 @@ from web.access import Person
 from web.pages.frame import WARD
 from web.words import LANGUAGES, Translate, words
 
+LEAVING = ("idle", "most", "days", "stay", "anew", "title", "text", "again")  # words of session.js
 ACCOUNT, GLASS, AUDIT, SIGN_OUT = "/account", "/break-glass", "/audit", "/sign-out"
 
 
@@ -26,6 +27,7 @@ def document(tongue: str, title: str, body: str, here: str, above: str = "") -> 
 <link rel="icon" type="image/svg+xml" href="/assets/favicon.svg">
 <link rel="stylesheet" href="/assets/everbeat.css">
 <link rel="stylesheet" href="/assets/people.css">
+{'<script src="/assets/session.js" defer></script>' if above else ""}
 </head>
 <body class="eb-document">
 <a class="eb-skip" href="#content">{escape(t("nav.skip"))}</a>
@@ -47,7 +49,18 @@ def strip(t: Translate, person: Person, csrf: str, places: Iterable[str]) -> str
         f'<form method="post" action="{SIGN_OUT}">{hidden("csrf", csrf)}<button>{escape(t("people.sign_out"))}</button>'
     )
     return f"""<nav class="eb-who" aria-label="{escape(t("people.nav.label"))}"><span>{escape(said)}</span>
-<a href="{WARD}">{escape(t("nav.ward"))}</a>{links}{out}</form></nav>"""
+<a href="{WARD}">{escape(t("nav.ward"))}</a>{links}{out}</form>{_leaving(t)}</nav>"""
+
+
+def leaving(t: Translate) -> dict[str, str]:
+    """What session.js says before a session ends and after it: attributes of an element that nobody sees."""
+    holes = {name: f"{{{name}}}" for name in ("minutes", "time", "date")}  # session.js fills them
+    return {f"data-{name}": t(f"people.leave.{name}", **holes) for name in LEAVING}
+
+
+def _leaving(t: Translate) -> str:
+    said = " ".join(f'{name}="{escape(text)}"' for name, text in leaving(t).items())
+    return f'<span id="eb-leave" hidden {said}></span>'
 
 
 PLACES: Mapping[str, str] = {"account": ACCOUNT, "glass": GLASS, "audit": AUDIT}

@@ -15,10 +15,10 @@ const DROPPED_S = 30; // how long a slow screen says so
  *   key of a page's own alarm -> the `since` that was acknowledged on this screen
  * @returns {Array<object>} not acknowledged first, then highest and newest first. Each has key, ids (the engine's),
  *   kind, priority, physiological, channels, signal, since, over, ackedBy, acked (Unix s or null), members, source; those
- *   that are no longer known to stand also `last`, the Unix s of the engine's last word. None of a discharged patient.
+ *   that are no longer known to stand also `last`, the Unix s of the engine's last word. None of a discharged patient, none of a closed room.
  */
 export function standing({connection, status, dropped, now, here = new Map()}) {
-  if (connection.state === 'discharged') return [];
+  if (['discharged', 'over'].includes(connection.state)) return [];
   const line = lineAlarm(connection);
   const last = line.length ? {last: connection.since} : {};
   const engine = together((status?.alarms ?? []).map(fromEngine)).map((alarm) => ({...alarm, ...last}));

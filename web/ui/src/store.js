@@ -28,7 +28,7 @@ class Store {
       card: null, looks: {}, status: null, events: [], dropped: null, refusedMessages: 0,
       series: new Map(), scales: new Map(), order: [], silent: null, down: null,
       view: {t: NaN, samples: new Map(), body: NOTHING}, sweepOf: () => 20, // channel -> s across its trace
-      picked: null, drawn: NaN, // the view time that was drawn last
+      picked: null, over: null, drawn: NaN, // the view time that was drawn last
     });
     this.engine = new EngineClock();
     this.clock = new ViewClock();
@@ -41,7 +41,7 @@ class Store {
     return {patient: this.patient, number: this.card ? shownNumber(this.card) : '', socket: this.socket};
   }
 
-  /** Subscribe to tick, channels, events, card, past, picked or status. Returns the way out. */
+  /** Subscribe to tick, channels, events, card, past, picked, status or over. Returns the way out. */
   on(kind, listener) {
     if (!this.listeners.has(kind)) this.listeners.set(kind, new Set());
     this.listeners.get(kind).add(listener);
@@ -71,13 +71,15 @@ class Store {
     hear('event', (event) => this.#events([event]));
     hear('events', (events) => this.#events(events));
     hear('silent', (silent) => { this.silent = silent.since === null ? null : silent; });
+    hear('over', ({why}) => this.end(why));
     hear('dropped', ({count}) => { this.dropped = {count: (this.dropped?.count ?? 0) + count, t: this.engineNow() || Date.now() / 1000}; });
     this.socket.on('connect', () => { this.down = null; });
     this.socket.on('disconnect', (reason) => {
       this.down ??= Date.now() / 1000;
-      if (reason === 'io server disconnect' && !this.closed) setTimeout(() => this.socket.connect(), RETRY_MS); // no such patient, yet
+      if (reason === 'io server disconnect' && !this.closed && !this.over) setTimeout(() => this.socket.connect(), RETRY_MS); // no such patient, yet
     });
-    this.socket.on('connect_error', () => {
+    this.socket.on('connect_error', ({message}) => {
+      if (message === 'gone' && this.card) return this.end('gone'); // it was here, and what was drawn still is
       this.down ??= Date.now() / 1000;
       if (!this.socket.active && !this.closed) setTimeout(() => this.socket.connect(), RETRY_MS); // refused: admitted a moment ago?
     });
@@ -92,6 +94,20 @@ class Store {
     this.socket = null;
     this.listeners.clear();
     this.series.clear();
+  }
+
+  /** Nothing may be shown here any more, and why: erased, rights, session or gone. What was drawn and kept is cleared. */
+  end(why) {
+    if (this.over || this.closed) return;
+    this.over = {why, since: Date.now() / 1000};
+    this.socket?.disconnect();
+    Object.assign(this, {
+      card: null, status: null, events: [], dropped: null, series: new Map(), scales: new Map(), order: [], silent: null,
+      view: {t: NaN, moving: false, samples: new Map(), body: NOTHING}, drawn: NaN,
+    });
+    this.pick(null);
+    for (const kind of ['over', 'card', 'channels', 'events', 'past', 'status', 'tick']) this.#say(kind);
+    if (why === 'session') window.dispatchEvent(new Event('everbeat:session')); // session.js looks, and says so
   }
 
   #hello({card, looks}) {
@@ -159,8 +175,9 @@ class Store {
     return this.engine.now(local());
   }
 
-  /** {state, since (Unix s), why}: connecting, live, silent (engine), stale (no word), down (no socket), discharged. */
+  /** {state, since (Unix s), why}: connecting, live, silent (engine), stale (no word), down (no socket), discharged, over. */
   connection() {
+    if (this.over) return {state: 'over', since: this.over.since};
     if (this.card?.discharged_ms) return {state: 'discharged', since: this.card.discharged_ms / 1000}; // nothing is expected of her
     const quiet = local() - this.lastWord;
     if (this.lastWord === -Infinity) return {state: this.down ? 'down' : 'connecting', since: this.down ?? NaN};
@@ -192,6 +209,7 @@ class Store {
   }
 
   #tick() {
+    if (this.over) return;
     const {t, moving} = this.frame();
     const samples = new Map();
     for (const id of this.order) samples.set(id, sampleAt(this.series.get(id), t, this.status.channels[id].period_s));
@@ -227,6 +245,7 @@ class Store {
 }
 
 const stores = new Map(); // patient -> Store
+window.addEventListener('everbeat:ended', () => stores.forEach((store) => store.end('session')));
 
 /**
  * The store of the patient whose page is open. Ask once, where a component is mounted, and keep the answer (useMine): the

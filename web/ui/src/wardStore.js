@@ -37,6 +37,7 @@ export class WardStore {
     });
     hear('hello', ({looks}) => { this.looks = looks; });
     hear('ward', (message) => this.take(message));
+    hear('over', () => this.end());
     this.socket.on('connect', () => { this.down = null; });
     this.socket.on('disconnect', () => { this.down ??= Date.now() / 1000; });
     this.socket.on('connect_error', () => { this.down ??= Date.now() / 1000; });
@@ -47,6 +48,16 @@ export class WardStore {
     clearInterval(this.timer);
     this.socket?.disconnect();
     this.listeners.clear();
+  }
+
+  /** The session is over: no row stays, and session.js says so. */
+  end() {
+    if (!this.socket?.active && !this.rows.size) return;
+    this.socket?.disconnect();
+    this.rows.clear();
+    this.#say('list');
+    this.#say('news');
+    window.dispatchEvent(new Event('everbeat:session'));
   }
 
   /** One message of the server: all rows, or what is new of some. */
@@ -90,6 +101,7 @@ function merged(id, old, news, t) {
 }
 
 let current = null;
+window.addEventListener('everbeat:ended', () => current?.end());
 
 /** The ward's store; the first call makes it and opens the line. */
 export function wardStore() {

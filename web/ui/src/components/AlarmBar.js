@@ -10,7 +10,7 @@ import {clockTime, countdown, span} from '../words.js';
 import AlarmPanel, {shortcutOn} from './AlarmPanel.js';
 import {Kind, Lamp, Last, State, calm} from './alarmParts.js';
 import Sound from './Sound.js';
-import {useMine} from './hooks.js';
+import {useMine, whileSeen} from './hooks.js';
 import {useAlarmActs} from './useAlarmActs.js';
 import {useAlarms, wishOf} from './useAlarms.js';
 
@@ -111,4 +111,4 @@ AlarmBar.propTypes = {
   /** Whether key A opens the panel. */
   shortcut: PropTypes.bool,
 };
-export default AlarmBar;
+export default whileSeen(AlarmBar);

@@ -4,7 +4,7 @@ import PropTypes from 'prop-types';
 import {t} from '../i18n.js';
 import {eventText, mergedEvents} from '../telling.js';
 import {clockTime} from '../words.js';
-import {useStore} from './hooks.js';
+import {useStore, whileSeen} from './hooks.js';
 
 const GLYPHS = {info: '·', warning: '!', alarm: '!!'};
 
@@ -31,4 +31,4 @@ EventLog.propTypes = {
   /** How many lines at most. */
   limit: PropTypes.number,
 };
-export default EventLog;
+export default whileSeen(EventLog);

@@ -3,7 +3,7 @@ import React, {useEffect, useRef, useState} from 'react';
 import PropTypes from 'prop-types';
 import {area, language, t} from '../i18n.js';
 import {lazy} from '../lazy.js';
-import {useStore} from './hooks.js';
+import {useStore, whileSeen} from './hooks.js';
 import RegionCard from './RegionCard.js';
 
 const poses = new Map(); // patient -> where the camera stood when the room was left: one comes back to the same view
@@ -96,4 +96,4 @@ PatientTwin.propTypes = {
   /** Dash's way to tell callbacks. */
   setProps: PropTypes.func,
 };
-export default PatientTwin;
+export default whileSeen(PatientTwin);

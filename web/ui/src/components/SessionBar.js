@@ -27,7 +27,7 @@ function focusContent() {
 }
 
 function OfPatient({id, page}) {
-  const {card} = useStore('card');
+  const {card, over} = useStore('card', 'over');
   useTitle(card ? [card.pseudonym, card.bed, t(`nav.${page}`)].join(' · ') : t(`nav.${page}`));
   const bar = useRef(null);
   useTick((s) => bar.current && write(s, bar.current));
@@ -36,14 +36,29 @@ function OfPatient({id, page}) {
       <Places page={page} />
       <div className="eb-patient">
         <h1>{card?.pseudonym ?? '…'}</h1>
-        <span>{card ? identity(card) : t('patient.finding')}</span>
+        <span>{card ? identity(card) : over ? '' : t('patient.finding')}</span>
       </div>
       <span className="eb-source" />
       <span className="eb-notice">{t('notice.secondary')}</span>
       <div className="eb-line"><i aria-hidden="true" /><b className="eb-state" role="status">{t('line.connecting')}</b> <span className="eb-lag" /></div>
       <Languages />
       <Clock />
+      {over && <Over why={over.why} since={over.since} />}
     </header>
+  );
+}
+
+/** Over the whole page: why nothing is shown here any more. */
+function Over({why, since}) {
+  const way = useRef(null);
+  useEffect(() => way.current.focus(), []);
+  return (
+    <div className="eb-gone" role="alertdialog" aria-labelledby="eb-gone-title" aria-describedby="eb-gone-why">
+      <h2 id="eb-gone-title">{t('room.over.title')}</h2>
+      <p id="eb-gone-why">{t(`room.over.${why}`)}</p>
+      <p>{t('room.over.cleared', {time: clockTime(since)})}</p>
+      <a className="eb-button" href="/" ref={way}>{t('room.over.ward')}</a>
+    </div>
   );
 }
 

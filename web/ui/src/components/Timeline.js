@@ -10,7 +10,7 @@ import {Later} from '../replay/Later.js';
 import {Rows, Values} from '../replay/Rows.js';
 import {gapAt} from '../replay/story.js';
 import {badge, clockTime, number} from '../words.js';
-import {useStore} from './hooks.js';
+import {useStore, whileSeen} from './hooks.js';
 
 /** Replay of the stored history of the page's patient. */
 function Timeline({id}) {
@@ -87,4 +87,4 @@ Timeline.propTypes = {
   /** The ID used in Dash callbacks. */
   id: PropTypes.string,
 };
-export default Timeline;
+export default whileSeen(Timeline);

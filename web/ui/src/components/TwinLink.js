@@ -3,7 +3,7 @@
 import {useRef} from 'react';
 import PropTypes from 'prop-types';
 import {answerTo} from '../answers.js';
-import {useTick} from './hooks.js';
+import {useTick, whileSeen} from './hooks.js';
 
 /** Live state for Dash callbacks. */
 function TwinLink({asked = {}, setProps}) {
@@ -42,4 +42,4 @@ TwinLink.propTypes = {
   /** Dash's way to tell callbacks. */
   setProps: PropTypes.func,
 };
-export default TwinLink;
+export default whileSeen(TwinLink);

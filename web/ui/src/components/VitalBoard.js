@@ -5,7 +5,7 @@ import PropTypes from 'prop-types';
 import {t} from '../i18n.js';
 import LimitsDialog from './LimitsDialog.js';
 import VitalTile from './VitalTile.js';
-import {useStore} from './hooks.js';
+import {useStore, whileSeen} from './hooks.js';
 
 const MANY = 4; // more of the body's tiles than this stand two in a row
 
@@ -35,4 +35,4 @@ VitalBoard.propTypes = {
   /** The ID used in Dash callbacks. */
   id: PropTypes.string,
 };
-export default VitalBoard;
+export default whileSeen(VitalBoard);

@@ -16,7 +16,7 @@ import {clockTime} from '../words.js';
 import {ShieldAlarm, ShieldPanel, useShield} from './Shield.js';
 import WaveControls from './WaveControls.js';
 import WaveRows, {writeRows} from './WaveRows.js';
-import {mark, put, useStore, useTick} from './hooks.js';
+import {mark, put, useStore, useTick, whileSeen} from './hooks.js';
 
 const LEAST_PROOF_S = 60;
 
@@ -150,4 +150,4 @@ WaveMonitor.propTypes = {
   /** The ID used in Dash callbacks. */
   id: PropTypes.string,
 };
-export default WaveMonitor;
+export default whileSeen(WaveMonitor);

@@ -1,6 +1,6 @@
 // How components listen: useMine is the store they were mounted with; useTick runs four times a second outside React;
 // useStore re-renders on rare changes.
-import {useEffect, useReducer, useRef, useState} from 'react';
+import React, {useEffect, useReducer, useRef, useState} from 'react';
 import {hold, storeOfPage} from '../store.js';
 
 const TITLE_MS = 500;
@@ -51,3 +51,8 @@ export function put(node, text) {
 export function mark(node, name, value) {
   if (node && node.getAttribute(name) !== String(value)) node.setAttribute(name, String(value));
 }
+
+/** A component that is there only while its patient may be seen: when her room is closed, all that it drew goes with it. */
+export const whileSeen = (Component) => function WhileSeen(props) {
+  return useStore('over').over ? null : <Component {...props} />;
+};
