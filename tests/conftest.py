@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # One thread for each matrix, as the engine has it: two that wait for each other on busy cores took five times as long.
 # Read when numpy and torch are loaded, which is after this file.
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
+
+hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no fault of what is tested
+hypothesis.settings.load_profile("house")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
