@@ -31,7 +31,7 @@ from web.fields import Wrong
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.redis
-SETTINGS = WebSettings(host="127.0.1.93", port=8593, block_ms=100, silent_after_s=120.0)
+SETTINGS = WebSettings(host="127.0.1.86", port=8586, block_ms=100, silent_after_s=120.0)
 URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 
 
