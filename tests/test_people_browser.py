@@ -68,6 +68,24 @@ def test_a_clinician_signs_in_and_sees_only_her_patients(page: Any, house: House
     assert faults == []
 
 
+def test_a_viewer_is_offered_nothing_that_she_may_not_do(page: Any, house: House) -> None:
+    sign_in(page, house, "vera", "/patient/p-0001")
+    page.wait_for_selector('.eb-session[data-state="live"]', timeout=30_000)
+    page.wait_for_selector(".eb-events li")
+    assert not page.is_visible("#btn-emg") and not page.is_visible(".eb-area-demo")
+    wide = page.evaluate("document.querySelector('.eb-area-events').getBoundingClientRect().width / innerWidth")
+    assert wide > 0.95, "an empty place beside the events"
+    page.goto(house.url + "/patients")
+    page.wait_for_selector("#eb-patients tbody tr")
+    assert not page.is_visible("#eb-admit")
+
+
+def test_who_sees_no_patient_comes_to_the_audit_page(page: Any, house: House) -> None:
+    sign_in(page, house, "sec")
+    page.wait_for_selector("form.eb-filter")
+    assert page.url.endswith("/audit")
+
+
 def test_the_room_works_with_sign_in_and_signing_out_leaves_nothing_behind(page: Any, house: House) -> None:
     sign_in(page, house, path="/patient/p-0001")
     page.wait_for_selector('.eb-session[data-state="live"]', timeout=30_000)

@@ -272,6 +272,19 @@ def test_what_the_device_confirms_is_remembered_and_what_it_refuses_is_not(story
     assert status(story.twin)["devices"]["dev"]["unplugged"] == []
 
 
+def test_a_device_that_has_booted_has_every_sensor_plugged_in_again(story: Story) -> None:
+    def frame(second: float, boot: int) -> Readings:
+        block = ChannelReadings(EMG, np.array([at(second)], np.int64), np.array([0.1]))
+        return Readings("dev", (block,), at(second) // 1000, boot=boot)
+
+    story.tell(frame(0, 7))
+    story.tell(CommandResult("dev", "sensor", {"connected": False, "channels": [EMG]}, 200, 2))
+    story.tell(frame(1, 7))  # sealed before the answer, come after it
+    assert status(story.twin)["devices"]["dev"]["unplugged"] == [EMG]
+    story.tell(frame(2, 8))
+    assert status(story.twin)["devices"]["dev"]["unplugged"] == []
+
+
 def test_an_unknown_sensor_is_named_once_and_left_out(story: Story) -> None:
     block = ChannelReadings("blood_gas", np.array([at(0)], np.int64), np.array([1.0]))
     story.tell(Readings("dev", (block,), at(1) // 1000))

@@ -69,7 +69,7 @@ def split_by_patient(readings: Readings, assignments: Assignments) -> dict[str |
 def readings_of(device: str, frame: Frame, offset_ms: int, live: bool) -> Readings:
     """A proven frame as a message for the fold, in corrected event time."""
     channels = tuple(_channel_readings(block, offset_ms) for block in frame.blocks)
-    return Readings(device, channels, frame.device_time_ms + offset_ms, live, frame.source.name.lower())
+    return Readings(device, channels, frame.device_time_ms + offset_ms, live, frame.source.name.lower(), frame.epoch)
 
 
 def _channel_readings(block: Block, offset_ms: int) -> ChannelReadings:

@@ -37,7 +37,8 @@ class DeviceState:
     last_frame_ms: int = 0  # 0: it has not spoken since it was assigned
     intervals_ms: tuple[int, ...] = ()
     delays_ms: tuple[int, ...] = ()  # of recent frames: engine's clock minus device's, when they came
-    unplugged: tuple[str, ...] = ()  # channels the device confirmed as unplugged
+    unplugged: tuple[str, ...] = ()  # channels the device confirmed as unplugged, since its boot
+    boot: int = 0  # of its newest live frame; 0: not known
     left_out: tuple[str, ...] = ()  # channels it sends that are another device's
     assigned_ms: int = 0
 
@@ -73,7 +74,7 @@ class DeviceState:
         return late_ms / 1000 if late_ms > APART_MS and len(self.delays_ms) == _RECENT else 0.0
 
     def heard(self, message: Readings, now_us: int) -> DeviceState:
-        """The device after a live frame."""
+        """The device after a live frame. One that has booted has every sensor plugged in again."""
         low, high = _FRAME_INTERVAL_RANGE_MS
         step = message.frame_ms - self.last_frame_ms
         intervals = self.intervals_ms
@@ -83,7 +84,8 @@ class DeviceState:
         newest = max(self.last_frame_ms, message.frame_ms)
         return replace(
             self, id=message.device, source=message.source, last_frame_ms=newest, intervals_ms=intervals,
-            delays_ms=delays,
+            delays_ms=delays, boot=max(self.boot, message.boot),
+            unplugged=() if 0 < self.boot < message.boot else self.unplugged,
         )  # fmt: skip
 
     def obeyed(self, message: CommandResult) -> DeviceState:

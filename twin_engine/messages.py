@@ -59,6 +59,7 @@ class Readings:
     frame_ms: int  # device clock when the frame was closed
     live: bool = True
     source: str = "sensor"  # sensor, recording, simulated
+    boot: int = 0  # the device's boot epoch; 0 where nothing boots (a recording that is read offline)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,11 @@ class Access:
 
     # ------------------------------------------------------------------------------------------- may she
 
+    def has(self, right: Right) -> bool:
+        """Whether her role has this right at all: what a page offers. Nothing is told."""
+        person = self.person()
+        return person is not None and right in person.rights
+
     def sees(self, patient: str) -> bool:
         """Whether she may see this patient; nothing is told. For lists."""
         return allowed(self.person(), Right.VIEW, patient, clock_ms())

@@ -83,7 +83,7 @@ def create_app(
     with server.app_context():
         for page in (ward, room, replay, downtime):
             page.register(app, reach, sight, settings)
-        patients.register(app, sight, acts)
+        patients.register(app, reach, sight, acts)
         register_missing(sight, partial(account.glass_banner, access), partial(access.saw, page="room"))
     server.extensions["lines"] = Sockets(sockets, settings, relay, board, acts, access).register()
     server.wsgi_app = Upgrade(server, settings, access)  # type: ignore[method-assign]  # as Flask's handbook says

@@ -101,6 +101,10 @@ class Reach:
         if kind == "admit":
             self._grant(patient)
 
+    def offers(self, right: Right) -> bool:
+        """Whether a page shows her what needs this right; whether she may, for whom, is asked when she does it."""
+        return self._access.has(right)
+
     def command(self, patient: str, device: str, name: str, payload: dict[str, Any]) -> None:
         """Leave what a patient's device is to be told: an act like others, in the name of whoever asks."""
         self.act(patient, "command", {"device": device, "name": name, "payload": payload}, self._access.who())

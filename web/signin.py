@@ -18,7 +18,7 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 
 from security import passwords
-from security.people import PATIENCE, Account
+from security.people import PATIENCE, Account, Right
 from twin_engine.store.errors import StoreError
 from twin_engine.store.people import clock_ms
 from twin_engine.store.signin import (
@@ -36,6 +36,7 @@ from web.guard import SAFE_METHODS
 from web.hall import RETRY_S, admit, network_of
 from web.pages.frame import WARD, back_to, language
 from web.pages.people import sign_in_page
+from web.pages.sheet import AUDIT
 from web.settings import WebSettings
 
 log = logging.getLogger(__name__)
@@ -162,6 +163,8 @@ class Door:
             people.sessions.end(old)
         self._access.tell("person.sign-in", account.name, account.name, {"address": _address(), "how": how})
         secret, _ = people.sessions.begin(account, _address(), request.headers.get("User-Agent", ""))
+        if to == WARD and Right.VIEW not in account.rights:
+            to = AUDIT  # who sees no patient would stand on an empty ward
         answer = Response(status=303, headers={"Location": to})
         most_s = PATIENCE[account.role].most_s
         cookie(answer, COOKIE, secret, most_s)

@@ -51,10 +51,10 @@ def frame(strip: Callable[[], Any] = html.Div) -> dmc.MantineProvider:
     )
 
 
-def section(name: str, area: str, children: list[Any], panel: bool = True) -> html.Section:
+def section(name: str, area: str, children: list[Any], panel: bool = True, hidden: bool = False) -> html.Section:
     """One part of a page, named for those who hear it."""
     classes = f"eb-panel eb-area-{area}" if panel else f"eb-area-{area}"
-    return html.Section(children, className=classes, **{"aria-label": name})
+    return html.Section(children, className=classes, hidden=hidden, **{"aria-label": name})
 
 
 def patient_of(path: str) -> str:

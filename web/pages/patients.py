@@ -17,6 +17,7 @@ import dash
 import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
+from security.people import Right
 from twin_engine.registry import PatientCard, shown_number
 from web import ui
 from web.acts import Acts
@@ -27,6 +28,7 @@ from web.pages.frame import PATIENTS, translate
 from web.pages.patient_tables import devices, devices_table, patients_table
 from web.pages.shell import TITLE
 from web.relay import Relay
+from web.sight import Reach
 from web.words import Translate
 
 NEW = ""  # the patient of the form that admits somebody
@@ -35,16 +37,16 @@ _PART = {"form": ALL, "patient": ALL, "seen": ALL, "about": ALL}  # of a form's 
 _FIELD = {"type": "eb-field", "name": ALL, **_PART}
 
 
-def register(app: Dash, relay: Relay, acts: Acts) -> None:
+def register(app: Dash, reach: Reach, relay: Relay, acts: Acts) -> None:
     """The page and its callbacks."""
-    dash.register_page("patients", path=PATIENTS, title=TITLE, layout=lambda **_: layout(relay))
+    dash.register_page("patients", path=PATIENTS, title=TITLE, layout=lambda **_: layout(relay, reach))
     _register_tables(app, relay)
     _register_panel(app, relay)
     _register_sending(app, relay, acts)
     _register_waiting(app, relay)
 
 
-def layout(relay: Relay) -> html.Main:
+def layout(relay: Relay, reach: Reach) -> html.Main:
     """Tables now, and the panel that opens beside them."""
     t = translate()
     tables = _tables(t, relay)
@@ -53,7 +55,8 @@ def layout(relay: Relay) -> html.Main:
             ui.SessionBar(id="session-bar", page="patients"),
             html.Div(
                 [html.H1(t("patients.page")), html.P("", id="eb-note", role="status", className="eb-outcome"),
-                 dmc.Button(t("patients.do.admit"), id="eb-admit", color="cyan", variant="filled")],
+                 html.Div(dmc.Button(t("patients.do.admit"), id="eb-admit", color="cyan", variant="filled"),
+                          hidden=not reach.offers(Right.ADMIT))],
                 className="eb-ward-tools",
             ),
             html.Div(

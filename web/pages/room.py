@@ -10,6 +10,7 @@ import dash
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, ctx, html, no_update
 
+from security.people import Right
 from twin_engine.registry import shown_number
 from twin_engine.store.errors import StoreError
 from web import ui
@@ -29,11 +30,11 @@ COMMAND, PENDING = "eb-command", "eb-pending"  # classes of a button, and of one
 
 def register(app: Dash, reach: Reach, relay: Relay, settings: WebSettings) -> None:
     """The page, and its demo bar: a press becomes a command, an answer becomes a new face."""
-    dash.register_page("room", path_template=ROOM_TEMPLATE, title=TITLE, layout=lambda **_: layout(settings))
+    dash.register_page("room", path_template=ROOM_TEMPLATE, title=TITLE, layout=lambda **_: layout(reach, settings))
     _register_commands(app, reach, relay)
 
 
-def layout(settings: WebSettings) -> html.Main:
+def layout(reach: Reach, settings: WebSettings) -> html.Main:
     """The page of one patient. Which one, the components read from the address and the socket."""
     t = translate()
     return html.Main(
@@ -46,7 +47,7 @@ def layout(settings: WebSettings) -> html.Main:
             section(t("room.traces"), "waves", [ui.WaveMonitor(id="waves")]),
             section(t("room.values"), "tiles", [ui.VitalBoard(id="tiles")], panel=False),
             section(t("room.events"), "events", [html.H2(t("room.events")), ui.EventLog(id="events")]),
-            section(t("room.commands"), "demo", _demo_bar(t)),
+            section(t("room.commands"), "demo", _demo_bar(t), hidden=not reach.offers(Right.COMMAND)),
         ],
         className="eb-page eb-room",
         id="content",
