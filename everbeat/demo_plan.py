@@ -62,7 +62,9 @@ def jobs(settings: Settings, plan: DemoPlan) -> Iterator[Job]:
     yield Job("ingest", (*everbeat, "ingest"))
     yield Job("downlink", (*everbeat, "downlink"))
     provider = {name: value for name, value in os.environ.items() if name.startswith("EVERBEAT_OIDC_")}
-    yield Job("web", (*everbeat, "web", "--port", str(plan.port)), env=provider)  # else nobody would have to sign in
+    yield Job(
+        "web", (*everbeat, "web", "--demo", "--port", str(plan.port)), env=provider
+    )  # else nobody would have to sign in
     fleet = settings.state / "fleet.json"
     write_fleet(fleet, [_member(source, plan) for source in plan.sources])
     grace_s = 20.0 if plan.report else 4.0  # a measured run waits for the last receipts

@@ -18,7 +18,7 @@ from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
 
-SETTINGS = WebSettings(host="127.0.1.73", port=8611, block_ms=100, silent_after_s=2.0)
+SETTINGS = WebSettings(host="127.0.1.73", port=8611, block_ms=100, silent_after_s=2.0, demo=True)
 URL = f"http://{SETTINGS.host}:{SETTINGS.port}"
 EMG = '[data-tile="emg_activity_mV.zyg"]'
 WATCH_POLICY = """

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from web.settings import BindRefused, WebSettings
 from web.words import words
 
 HOST = "127.0.1.71"
-SETTINGS = WebSettings(host=HOST, port=8471, block_ms=50)
+SETTINGS = WebSettings(host=HOST, port=8471, block_ms=50, demo=True)
 BASE = f"http://{HOST}:{SETTINGS.port}"
 T = words("en")
 BUDGET_BYTES = 750_000
@@ -176,6 +177,18 @@ def test_a_press_becomes_a_command_for_the_patients_device(
     assert pressed in answer.get_json()["response"]["link"]["asked"]
 
 
+def test_what_only_a_demo_wants_is_neither_offered_nor_taken_at_a_bed() -> None:
+    """ASVS 15.2.3: no test or demonstration features in production."""
+    feed = FakeFeed()
+    with app_over(feed, replace(SETTINGS, host="127.0.1.87", port=8487, demo=False)) as app:
+        client, base = app.server.test_client(), "http://127.0.1.87:8487"
+        for pressed in ("btn-emg", "btn-gsr", "btn-tamper"):
+            answer = press(client, pressed, base=base, Origin=base).get_json()["response"]
+            assert "link" not in answer and feed.commands == []
+        press(client, "btn-identify", base=base, Origin=base)
+        assert feed.commands == [("sim-01", "identify", {})]
+
+
 @pytest.mark.parametrize("drawn", [{}, {"patient": "p-other", "number": "p-7f3a"}, {**DRAWN, "number": "4712"}])
 def test_a_press_on_a_screen_that_showed_another_patient_is_refused(
     client: Client, feed: FakeFeed, drawn: dict[str, str]
@@ -231,10 +244,11 @@ def test_component_classes_name_the_props_that_the_bundle_knows() -> None:
 
 
 def press(
-    client: Client, button: str, unplugged: list[str] | None = None, drawn: dict[str, str] = DRAWN, **headers: str
-) -> Any:
+    client: Client, button: str, unplugged: list[str] | None = None, drawn: dict[str, str] = DRAWN, base: str = BASE,
+    **headers: str,
+) -> Any:  # fmt: skip
     """Call the demo bar's callback the way the page does."""
-    dependencies = get(client, "/_dash-dependencies").get_json()
+    dependencies = client.get("/_dash-dependencies", base_url=base).get_json()
     spec = next(d for d in dependencies if d["output"].startswith("..link.asked"))
     values = {"link.live": {**LIVE, **drawn, "unplugged": unplugged or []}, "link.asked": {}}
     values["url.pathname"] = "/patient/p-7f3a"
@@ -249,7 +263,7 @@ def press(
     }
     return client.post(
         "/_dash-update-component",
-        base_url=BASE,
+        base_url=base,
         data=json.dumps(body),
         content_type="application/json",
         headers=headers,

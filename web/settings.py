@@ -38,6 +38,8 @@ class WebSettings:
     certificate: Path | None = None  # PEM chain and key: HTTPS, TLS 1.3
     key: Path | None = None
 
+    demo: bool = False  # offer to unplug sensors and to forge a message, as nobody wants it at a bed
+
     connections: int = CONNECTIONS  # at once, sockets included; each is a thread, a socket two
     strangers: int = STRANGERS  # of these, who have not shown a session
     strangers_each: int = STRANGERS_EACH  # of these, from one address (IPv6: one /64)

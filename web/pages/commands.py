@@ -1,4 +1,4 @@
-"""The demo bar: which buttons there are, what each sends to the device, and how each looks while it waits.
+"""The command bar: which buttons there are, what each sends to the device, and how each looks while it waits.
 
 A button's words are in the catalogue: ``command.<id>``, ``command.<id>.out`` while its signal is unplugged, and
 ``command.<id>.title``.
@@ -23,6 +23,7 @@ class Button:
     method: str  # the device's direct method
     signal: str = ""  # channels whose id starts with this
     kinds: tuple[str, ...] = ("command",)
+    demo: bool = False  # in a demo alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Face:
 
 
 BUTTONS = (
-    Button("btn-emg", "sensor", "emg"),
-    Button("btn-gsr", "sensor", "gsr"),
-    Button("btn-tamper", "tamper", kinds=("refused",)),
+    Button("btn-emg", "sensor", "emg", demo=True),
+    Button("btn-gsr", "sensor", "gsr", demo=True),
+    Button("btn-tamper", "tamper", kinds=("refused",), demo=True),
     Button("btn-identify", "identify"),
 )
 _BY_ID = {b.id: b for b in BUTTONS}

@@ -1,4 +1,4 @@
-"""The room of one patient: its layout, and the callbacks of its demo bar. Waves never pass through callbacks."""
+"""The room of one patient: its layout, and the callbacks of its command bar. Waves never pass through callbacks."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ COMMAND, PENDING = "eb-command", "eb-pending"  # classes of a button, and of one
 
 
 def register(app: Dash, reach: Reach, relay: Relay, settings: WebSettings) -> None:
-    """The page, and its demo bar: a press becomes a command, an answer becomes a new face."""
+    """The page, and its command bar: a press becomes a command, an answer becomes a new face."""
     dash.register_page("room", path_template=ROOM_TEMPLATE, title=TITLE, layout=lambda **_: layout(reach, settings))
-    _register_commands(app, reach, relay)
+    _register_commands(app, reach, relay, settings)
 
 
 def layout(reach: Reach, settings: WebSettings) -> html.Main:
@@ -47,14 +47,14 @@ def layout(reach: Reach, settings: WebSettings) -> html.Main:
             section(t("room.traces"), "waves", [ui.WaveMonitor(id="waves")]),
             section(t("room.values"), "tiles", [ui.VitalBoard(id="tiles")], panel=False),
             section(t("room.events"), "events", [html.H2(t("room.events")), ui.EventLog(id="events")]),
-            section(t("room.commands"), "demo", _demo_bar(t), hidden=not reach.offers(Right.COMMAND)),
+            section(t("room.commands"), "demo", _bar(t, settings), hidden=not reach.offers(Right.COMMAND)),
         ],
         className="eb-page eb-room",
         id="content",
     )
 
 
-def _demo_bar(t: Translate) -> list[Any]:
+def _bar(t: Translate, settings: WebSettings) -> list[Any]:
     buttons = [
         html.Div(
             dmc.Button(
@@ -67,6 +67,7 @@ def _demo_bar(t: Translate) -> list[Any]:
                 className=COMMAND,
             ),
             title=t(f"command.{b.id}.title"),
+            hidden=b.demo and not settings.demo,
         )
         for b in BUTTONS
     ]
@@ -77,7 +78,7 @@ def _demo_bar(t: Translate) -> list[Any]:
     ]
 
 
-def _register_commands(app: Dash, reach: Reach, relay: Relay) -> None:
+def _register_commands(app: Dash, reach: Reach, relay: Relay, settings: WebSettings) -> None:
     @app.callback(
         Output("link", "asked"),
         Output("command-note", "children", allow_duplicate=True),
@@ -93,7 +94,7 @@ def _register_commands(app: Dash, reach: Reach, relay: Relay) -> None:
             return no_update, no_update
         row = button(str(ctx.triggered_id))
         card = relay.card(patient_of(path or ""))
-        if card is None:
+        if card is None or (row.demo and not settings.demo):
             return no_update, translate()("command.no_patient")
         drawn = live or {}
         if (drawn.get("patient"), drawn.get("number")) != (card.id, shown_number(card)):
