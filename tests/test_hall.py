@@ -133,7 +133,7 @@ def test_a_head_cut_in_the_middle_is_not_taken_for_a_whole_one(house: House) -> 
     ],
 )
 def test_a_head_too_long_or_of_two_minds_is_refused(house: House, said: str, status: int) -> None:
-    """ASVS 4.2.1 (request smuggling), 4.2.4."""
+    """ASVS 4.2.1 (request smuggling)."""
     with connections(1, said) as [sock]:
         assert f" {status} ".encode() in heard(sock).split(b"\r\n")[0]
 
