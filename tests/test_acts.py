@@ -169,7 +169,8 @@ def test_an_engine_whose_store_holds_one_unreadable_card_and_snapshot_goes_on(wa
     ward.engine()
     ward.send(ward.frame(8))
     ward.wait_for("stored", 8)
-    assert [card.id for card in ward.feed.patients()] == [PATIENT]
+    shown = {card.id: card.locked for card in ward.feed.patients()}
+    assert shown == {PATIENT: False, "p-2": True}, "whose card can't be read is on the ward, and says so"
 
 
 def test_after_a_discharge_no_time_passes_and_the_history_stays_readable(ward: Ward) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -74,11 +75,24 @@ def reached_ms(ward: Ward) -> int:
     return ward.store().cursor().tick_us // 1000
 
 
-def measures(ward: Ward) -> None:
+class Device:
+    """Sends as a device does: every 2 s, the readings of 2 s. Closer, and their rhythm would be none."""
+
+    def __init__(self, ward: Ward) -> None:
+        self.ward, self._sent_s = ward, float("-inf")
+
+    def speak(self) -> None:
+        if time.monotonic() - self._sent_s >= 2:
+            self._sent_s = time.monotonic()
+            self.ward.send(self.ward.frame(8))
+
+
+def measures(device: Device) -> None:
     """Frames until the tile says measured again, at the true time."""
+    ward = device.ward
 
     def ready() -> bool:
-        ward.send(ward.frame(8))
+        device.speak()
         return provenance(ward) == "measured" and abs(float(status(ward)["t"]) * 1000 - wall_clock_ms()) < 5000  # type: ignore[arg-type]
 
     wait_until(ready, "the patient to be seen again")
@@ -223,20 +237,21 @@ def test_what_is_read_grows_old_although_its_ids_lie_in_the_future() -> None:
 @pytest.mark.redis
 def test_a_clock_that_was_a_day_ahead_and_is_set_back_blanks_nobody(house: House, generator: Generator) -> None:
     ward, clock = house.ward(), Clock()
+    device = Device(ward)
     engine = Running(house, ward, generator, clock)
     try:
         ward.connect_device()
-        measures(ward)
+        measures(device)
         clock.wrong_ms = DAY_MS
         wait_until(lambda: reached_ms(ward) > wall_clock_ms() + HOUR_MS, "a believed step")
 
         def says_why() -> bool:
-            ward.send(ward.frame(8))
+            device.speak()
             return any(a["kind"] == "clock" and "8640" in a["text"] for a in status(ward).get("alarms", ()))  # type: ignore[attr-defined]
 
         wait_until(says_why, "an alarm that says why nothing is the present")
         clock.wrong_ms = 0
-        measures(ward)
+        measures(device)
         told = [e for e in ward.events() if e["kind"] == "clock-back"]
         assert [e["severity"] for e in told] == ["warning"]
         assert "86400 s" in str(told[0]["text"])
@@ -248,17 +263,18 @@ def test_a_clock_that_was_a_day_ahead_and_is_set_back_blanks_nobody(house: House
 @pytest.mark.redis
 def test_an_engine_that_starts_behind_its_own_snapshot_begins_anew(house: House, generator: Generator) -> None:
     ward, clock = house.ward(), Clock()
+    device = Device(ward)
     engine = Running(house, ward, generator, clock)
     try:
         ward.connect_device()
-        measures(ward)
+        measures(device)
         clock.wrong_ms = DAY_MS
         wait_until(lambda: reached_ms(ward) > wall_clock_ms() + HOUR_MS, "a believed step")
     finally:
         engine.stop()
     engine = Running(house, ward, generator, Clock())
     try:
-        measures(ward)
+        measures(device)
         assert [e["kind"] for e in ward.events()].count("clock-back") == 1
     finally:
         engine.stop()
@@ -270,10 +286,11 @@ def test_what_the_store_dated_into_the_future_makes_way_and_the_past_before_it_i
 ) -> None:
     """Redis' clock can't be set here: ids that it would have given are given by hand."""
     ward = house.ward()
+    device = Device(ward)
     engine = Running(house, ward, generator, Clock())
     try:
         ward.connect_device()
-        measures(ward)
+        measures(device)
     finally:
         engine.stop()
     key, ahead_ms = keys.twin("s0", PATIENT), wall_clock_ms() + DAY_MS
@@ -293,7 +310,7 @@ def test_what_the_store_dated_into_the_future_makes_way_and_the_past_before_it_i
             return "clock-back" in heard
 
         wait_until(follows, "who follows the twin to be given its new stream")
-        measures(ward)
+        measures(device)
         now_s = wall_clock_ms() / 1e3
         kinds = [e["kind"] for e in ward.feed.history(PATIENT, now_s - 120, now_s).events]
         assert "assigned" in kinds, "of before the step"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from twin_engine.store.keys import HISTORY_MS, written
+from twin_engine.store import keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ class Retention:
     def note(self, mark: Mark) -> Oldest:
         """Where the engine stands now. Never lets go of what was not folded."""
         self._marks.append(mark)
-        while len(self._marks) > 1 and self._marks[1].steady_ms <= mark.steady_ms - HISTORY_MS:
+        while len(self._marks) > 1 and self._marks[1].steady_ms <= mark.steady_ms - keys.HISTORY_MS:
             self._marks.popleft()
         first = self._marks[0]
         passed_ms = first.wall_ms + mark.steady_ms - first.steady_ms  # what the wall clock would say without steps
-        made_ms = max(0, min(mark.wall_ms, passed_ms) - HISTORY_MS)
-        full = mark.steady_ms - first.steady_ms >= HISTORY_MS
+        made_ms = max(0, min(mark.wall_ms, passed_ms) - keys.HISTORY_MS)
+        full = mark.steady_ms - first.steady_ms >= keys.HISTORY_MS
         record, act = (
-            then if full and written(folded)[0] > mark.wall_ms else f"{min(made_ms, written(folded)[0])}-0"
+            then if full and keys.written(folded)[0] > mark.wall_ms else f"{min(made_ms, keys.written(folded)[0])}-0"
             for folded, then in ((mark.record, first.record), (mark.act, first.act))
         )
         return Oldest(made_ms, record, act)
