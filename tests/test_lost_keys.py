@@ -177,7 +177,8 @@ def test_she_stays_on_the_ward_and_in_her_room_with_what_to_do_and_comes_back_wi
     with serving(another_feed(ward), SETTINGS):  # a process that never knew her
         page.goto(URL)
         page.wait_for_selector(f"{row}[data-locked=true]")
-        assert PATIENT in page.inner_text(row) and CARD.pseudonym not in page.inner_text(row)
+        until(page, f"document.querySelector('{row}').innerText.includes('{PATIENT}')")
+        assert CARD.pseudonym not in page.inner_text(row)
         room.goto(f"{URL}/patient/{PATIENT}")
         until(room, "document.querySelector('.eb-bar')?.dataset.priority === '3'")
         shutil.move(tmp_path / "kept", key_file(ward))
