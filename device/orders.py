@@ -8,6 +8,7 @@ Called from the one thread that seals (``device/lanes.py``). See ADR 0019.
 
 from __future__ import annotations
 
+import hmac
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -120,8 +121,9 @@ class Orders:
     def _refused(self, session: _Session, command: Command, error: Rejected) -> NotBelieved:
         """A refusal that the engine can prove. The last command again gets the answer that it got."""
         said: Said = {"error": str(error)}
-        if error.reason == Reason.REPLAYED and session.last is not None and session.last[0] == command.mac:
-            said |= {"was": session.last[1], "said": session.last[2]}
+        mac, was, told = session.last or (b"", 0, {})
+        if error.reason == Reason.REPLAYED and hmac.compare_digest(mac, command.mac):
+            said |= {"was": was, "said": told}
         status = _STATUS.get(error.reason, 401)
         return NotBelieved(status, session.sealer.make_answer(command, status, said), error)
 
