@@ -6,7 +6,7 @@ let texts = {en: {}};
 /** Take the catalogues: language -> key -> text. */
 export const learn = (catalogues) => { texts = catalogues; };
 
-export const languages = () => Object.keys(texts);
+export const languages = () => Object.keys(texts).sort((a, b) => (b === 'en') - (a === 'en') || (a < b ? -1 : 1));
 export const language = () => {
   const wanted = globalThis.document?.documentElement.lang;
   return wanted in texts ? wanted : 'en';
