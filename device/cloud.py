@@ -24,15 +24,24 @@ def pin_local(state_dir: Path, device_id: str, certificate: bytes, before: bytes
         registry.enrol(device_id, *pins)
 
 
-def renewed_local(state_dir: Path, device_id: str, certificate: bytes) -> None:
-    """Pin a renewed certificate (DER) beside the present one. A device that is unknown stays so, one disabled too."""
-    pin = hashlib.sha256(certificate).hexdigest().upper()
+def renewed_local(state_dir: Path, device_id: str, certificate: bytes, before: bytes | None = None) -> None:
+    """Pin a renewed certificate (DER), and keep the one `before` it, which the device has until it has switched.
+
+    A device that is unknown stays so, one that is disabled too.
+    """
+    pin, old = _pin(certificate), None if before is None else _pin(before)
     with closing(Registry(state_dir, time.time)) as registry, suppress(UnknownDevice):
         known = registry.device(device_id)
         if known.pinned and pin not in known.thumbprints:
-            registry.enrol(known.id, pin, known.thumbprints[0], enabled=known.enabled)
+            first, second = known.thumbprints
+            kept = old if old in known.thumbprints else first or second
+            registry.enrol(known.id, pin, kept, enabled=known.enabled)
 
 
 def reported_properties(settings: RestSettings, device: str) -> dict[str, object]:
     """What the device last reported of itself, below ``everbeat``; empty where it never did. Raises HubBusy."""
     return Hub(settings).reported(device)
+
+
+def _pin(certificate: bytes) -> str:
+    return hashlib.sha256(certificate).hexdigest().upper()

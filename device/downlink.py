@@ -114,6 +114,8 @@ class Hub:
     def reported(self, device: str) -> dict[str, object]:
         """What the device last reported below ``everbeat``; empty where it never did. Raises HubBusy."""
         outcome = _outcome(lambda: _reported(self._twins.get_twin(device)))
+        if outcome.status not in (200, 404):  # a key that is none: nothing was reported to *us*
+            raise HubBusy(outcome.detail)
         return outcome.payload
 
 

@@ -109,7 +109,7 @@ class Link:
         if address.root:
             options["server_verification_cert"] = address.root.read_text()
         return IoTHubDeviceClient.create_from_x509_certificate(
-            X509(str(identity.chain_path), str(identity.key_path)),
+            X509(str(identity.key_path), str(identity.key_path)),  # one file: never a key with another one's chain
             address.hostname,
             identity.device_id,
             connection_retry=False,

@@ -25,6 +25,7 @@ from security.renewal import check_answer, make_renewal
 REQUEST, ANSWER = "renewal", "certificate"  # in the twin, below ``everbeat``: reported, desired
 ASK_EVERY_MS = 300_000
 _MAX_CHAIN = 4  # certificates of an answer
+_PART, _MAX_PARTS = 4000, 4  # letters of a part of a request
 
 
 class Renewing:
@@ -35,24 +36,33 @@ class Renewing:
         self._due_ms = int((identity.certificate.not_valid_after_utc - RENEW_BEFORE).timestamp() * 1000)
         self._key: ec.EllipticCurvePrivateKey | None = None
         self._asked_ms = -ASK_EVERY_MS
+        self._refused: object = None
 
-    def ask(self, now_ms: int) -> str | None:
-        """A request to report now (base64, below 4 KB as Azure's twins want it), or None while none is due."""
+    def ask(self, now_ms: int) -> list[str] | None:
+        """A request to report now (base64, in parts below the 4 KB of a text in Azure's twins); None: not due."""
         if now_ms < self._due_ms or 0 <= now_ms - self._asked_ms < ASK_EVERY_MS:
             return None
         self._key, self._asked_ms = self._key or certificates.new_key(), now_ms
-        return base64.b64encode(make_renewal(self._identity, self._key, now_ms)).decode()
+        text = base64.b64encode(make_renewal(self._identity, self._key, now_ms)).decode()
+        return [text[at : at + _PART] for at in range(0, len(text), _PART)]
 
     def take(self, answer: object, now_ms: int) -> bool:
         """True where `answer` is the certificate that was asked for: it is on disk now, for the next start.
 
-        False where nothing was asked, or it is what the device has already: a twin keeps old answers. Raises Rejected
-        on anything else, KeyFileError or OSError where it can't be stored.
+        False where nothing was asked, where it is what the device has or has refused already (a twin keeps old
+        answers), or ends no later: the issuer ends, and another start would help nobody. Raises Rejected on anything
+        else, KeyFileError or OSError where it can't be stored.
         """
+        if self._key is None or answer == self._refused:
+            return False
+        self._refused = answer
         chain = parse_answer(answer)
-        if self._key is None or chain[0] == self._identity.chain_der[0]:
+        if chain[0] == self._identity.chain_der[0]:
             return False
         found = check_answer(self._identity, self._key, chain, now_ms)
+        if found[0].not_valid_after_utc <= self._identity.certificate.not_valid_after_utc:
+            return False
+        self._refused = None  # it is good: where it can't be stored now, perhaps later
         files.write_private(self._identity.key_path, certificates.to_pem(self._key, found))
         publish(self._identity.chain_path, found)
         self._key, self._due_ms = None, int((found[0].not_valid_after_utc - RENEW_BEFORE).timestamp() * 1000)
@@ -73,3 +83,16 @@ def parse_answer(answer: object) -> list[bytes]:
     except (TypeError, ValueError, binascii.Error) as error:
         got = f"something else ({str(error)[:60]})"
         raise Rejected(Reason.MALFORMED, "certificates in base64", got, "the old one is used on") from error
+
+
+def parse_request(reported: object) -> bytes:
+    """What :meth:`Renewing.ask` gave, as bytes; empty where nothing is asked. Raises Rejected."""
+    if not reported:
+        return b""
+    try:
+        if not isinstance(reported, list) or len(reported) > _MAX_PARTS or any(len(part) > _PART for part in reported):
+            raise ValueError(type(reported).__name__)
+        return base64.b64decode("".join(reported), validate=True)
+    except (TypeError, ValueError) as error:
+        got = f"something else ({str(error)[:60]})"
+        raise Rejected(Reason.MALFORMED, "a renewal in base64", got, "no certificate was issued") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from device.commands import Controls, answer, interval_s
 from device.frame import Block, Frame, FrameError, Source, decode, encode, quantise
-from device.renewing import make_answer, parse_answer
+from device.renewing import make_answer, parse_answer, parse_request
 from fuzzing.targets import Run
 from security import canonical, certificates
 from security import envelope as envelopes
@@ -179,6 +179,8 @@ def renewals() -> Made:
     def run(data: bytes) -> None:
         with suppress(Rejected):
             assert prove_renewal(data, house.trust, NOW_MS).device == "fuzzed"
+        with suppress(ValueError, RecursionError, Rejected):
+            parse_request(json.loads(data))
         with suppress(ValueError, RecursionError, Rejected):
             chain = check_answer(house.device, key, parse_answer(json.loads(data)), NOW_MS)
             raise AssertionError(f"no CA signed {key}, and yet {chain} was taken")

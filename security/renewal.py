@@ -28,6 +28,7 @@ from security import canonical
 from security.authority import Authority
 from security.errors import Reason, Rejected
 from security.identity import DeviceIdentity
+from security.index import Issued
 from security.issuing import NOBODY, current_trust, issue, need_enrolled
 from security.requests import MAX_REQUEST_BYTES, make_csr, read_csr
 from security.roles import Role, is_device_id
@@ -135,20 +136,33 @@ def _refused(reason: Reason, expected: str, got: str) -> Rejected:
 
 
 def grant(
-    ca: Authority, data: bytes, *, now_ms: int, who: str = NOBODY, grace: timedelta = timedelta(0)
+    ca: Authority, data: bytes, *, now_ms: int, who: str = NOBODY, grace: timedelta = timedelta(0), device: str = ""
 ) -> tuple[Renewal, list[x509.Certificate]]:
     """The request, proven, and the chain that answers it. Raises Rejected; then nothing was issued.
 
-    The device must be enrolled and its certificate in force; within `grace` an expired one is renewed, but only once.
+    The device (where it is given: that one) must be enrolled and its certificate in force; within `grace` an expired
+    one is renewed, but only once. Who asks again for the same key, as the answer was lost, gets the same answer.
     """
     found = prove_renewal(data, current_trust(ca, now_ms=now_ms), now_ms, grace)
+    if device and found.device != device:
+        raise _refused(Reason.WRONG_DEVICE, f"a request of {device}", f"one of {found.device}")
     with ca.index() as index, index.exclusively():
         need_enrolled(index, found.old, found.device)
         if found.late and index.was_late(found.old.serial_number):
             got = "one that was renewed late before"
             raise _refused(Reason.EXPIRED, "an expired certificate that was not renewed yet", got)
         index.spend(found.id, found.until_ms, now_ms)
+        given = [] if found.late else [one for one in index.of("device", found.device) if _answers(one, found, ca)]
+    if given:
+        return found, [given[-1].certificate, *ca.chain]
     chain = issue(
         ca, Role.DEVICE, found.device, (), found.key, now_ms=now_ms, who=who, replaces=found.old, late=found.late
     )
     return found, chain
+
+
+def _answers(one: Issued, found: Renewal, ca: Authority) -> bool:
+    """Whether this certificate was given for the very key already, and by the issuer of now."""
+    certificate = one.certificate
+    asked = one.replaces == found.old.serial_number and certificate.public_key() == found.key
+    return asked and one.revoked_ms is None and certificate.issuer == ca.certificate.subject
