@@ -78,8 +78,12 @@ def runner(settings: Settings, drain_s: float) -> Run:
         link = await asyncio.to_thread(
             wiring.uplink_settings, settings, member.device, drain_s, frame_interval_s=member.interval_s
         )
-        leave_in_time(link.identity)
-        return await run_device(link, await asyncio.to_thread(_source, member), stop)
+        leaving = leave_in_time(link.identity)
+        try:
+            return await run_device(link, await asyncio.to_thread(_source, member), stop)
+        finally:
+            if leaving is not None:  # the next start has a timer of its own, and perhaps another certificate
+                leaving.cancel()
 
     return run
 
