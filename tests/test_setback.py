@@ -281,6 +281,28 @@ def test_an_engine_that_starts_behind_its_own_snapshot_begins_anew(house: House,
 
 
 @pytest.mark.redis
+def test_a_patient_who_was_left_out_when_the_others_began_anew_begins_anew_when_she_is_back(
+    house: House, generator: Generator
+) -> None:
+    ward, clock = house.ward(), Clock()
+    device, engine = Device(ward), Running(house, ward, generator, clock)
+    try:
+        ward.connect_device()
+        measures(device)
+        clock.wrong_ms = DAY_MS
+        wait_until(lambda: reached_ms(ward) > wall_clock_ms() + HOUR_MS, "a believed step")
+    finally:
+        engine.stop()
+    ward.keeper.hset(keys.cursor("s0"), "tick_us", wall_clock_ms() * 1000)  # as the others' engine left it
+    engine = Running(house, ward, generator, Clock())
+    try:
+        measures(device)
+        assert [e["kind"] for e in ward.events()].count("clock-back") == 1
+    finally:
+        engine.stop()
+
+
+@pytest.mark.redis
 def test_what_the_store_dated_into_the_future_makes_way_and_the_past_before_it_is_still_found(
     house: House, generator: Generator
 ) -> None:

@@ -95,7 +95,7 @@ class Commands:
             if not untold:
                 del self._asking[sid]
             for question in untold:
-                if now_ms - question.command.issued_ms > PATIENCE_MS:
+                if abs(now_ms - question.command.issued_ms) > PATIENCE_MS:  # or our clock was set back since
                     told = self._told(session, question, 504, now_ms, "unanswered")
                     out += [told] if told else []
         return out

@@ -129,11 +129,7 @@ class LogKeeper:
     def _sign(self, extent: Extent, now_ms: int) -> list[Finding]:
         """A checkpoint of what was added, where it is time; remembered before anybody sees it."""
         memory, added = self.memory, extent.size - self.memory.size
-        if (
-            self._check.is_early(extent)
-            or added <= 0
-            or (added < SIGN_LEAVES and now_ms - memory.signed_ms < SIGN_S * 1000)
-        ):
+        if self._check.is_early(extent) or not self._is_time(added, now_ms):
             return []
         grower = self._grown(extent.size)
         if grower.size < extent.size:

@@ -227,6 +227,9 @@ class Engine:
         now_ms = self._clock_ms()
         step_ms = set_back_ms(now_ms, self._tick_us // 1000)
         if not step_ms:
+            for patient, twin in list(self._twins.items()):  # left out, or put back, when the others began anew
+                if own_ms := set_back_ms(now_ms, twin.now_us // 1000):
+                    self._begin_anew(patient, SetBack(now_ms, own_ms), stories)
             return
         log.error("shard %s: the clock was ahead by %.0f s; its twins begin anew", self._store.shard, step_ms / 1e3)
         self._store.set_aside(now_ms)
@@ -235,11 +238,14 @@ class Engine:
         self._clocks.clear()
         self._book.set_back(now_ms, step_ms, work)
         for patient in list(self._twins):
-            try:
-                stories.fold(patient, SetBack(now_ms, step_ms))
-            except Exception:
-                log.exception("the twin of %s can't go back: a fault; it learns anew", patient)
-                self._twins[patient] = self._new_twin(patient)
+            self._begin_anew(patient, SetBack(now_ms, step_ms), stories)
+
+    def _begin_anew(self, patient: str, message: SetBack, stories: Stories) -> None:
+        try:
+            stories.fold(patient, message)
+        except Exception:
+            log.exception("the twin of %s can't go back: a fault; it learns anew", patient)
+            self._twins[patient] = self._new_twin(patient)
 
     def _cut_revoked(self, stories: Stories) -> None:
         """Sessions of certificates that were revoked end now, and the patient's story says so."""
