@@ -19,6 +19,7 @@ from web.pages import patient_forms as forms
 from web.pages.patient_tables import devices, devices_table, patients_table
 from web.pages.patients import _tables, layout, marks, send, typed_in
 from web.settings import WebSettings
+from web.sight import Reach
 from web.words import LANGUAGES, words
 
 HOST = "127.0.1.75"
@@ -139,6 +140,6 @@ def test_the_page_answers_and_a_wrong_address_is_told_in_the_visitors_language(a
 def test_tables_that_say_the_same_are_not_drawn_again_after_the_page_came(app: Dash, feed: FakeWard) -> None:
     relay = app.server.extensions["relay"]
     with app.server.test_request_context("/patients"):
-        page = text(layout(relay))
+        page = text(layout(relay, Reach(feed, relay, app.server.extensions["access"])))
         drawn = _tables(words("en"), relay)
     assert f'"data": "{" ".join(marks(drawn))}"' in page
