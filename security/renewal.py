@@ -32,7 +32,7 @@ from security.index import Issued
 from security.issuing import NOBODY, current_trust, issue, need_enrolled
 from security.requests import MAX_REQUEST_BYTES, make_csr, read_csr
 from security.roles import Role, is_device_id
-from security.trust import MAX_CERTIFICATE_BYTES, MAX_CHAIN, Trust
+from security.trust import MAX_CERTIFICATE_BYTES, MAX_CHAIN, Trust, parse_certificate
 from security.wire import MAX_TIME_MS
 
 FRESH_MS = 10 * 60 * 1000
@@ -119,12 +119,8 @@ def _is_list(value: object, length: int) -> bool:
 
 def _leaf(chain: list[bytes]) -> tuple[x509.Certificate, int]:
     """The leaf and its last moment, ms."""
-    try:
-        leaf = x509.load_der_x509_certificate(chain[0])
-        end = leaf.not_valid_after_utc
-    except ValueError as error:
-        raise _refused(Reason.MALFORMED, "a certificate in DER", str(error)[:80]) from error
-    return leaf, int((end - datetime.fromtimestamp(0, UTC)) / timedelta(milliseconds=1))
+    leaf = parse_certificate(chain[0])
+    return leaf, int((leaf.not_valid_after_utc - datetime.fromtimestamp(0, UTC)) / timedelta(milliseconds=1))
 
 
 def _signed(body: bytes) -> bytes:

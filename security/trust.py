@@ -135,11 +135,14 @@ def _parse(chain_der: Sequence[bytes]) -> list[x509.Certificate]:
         raise _refused(
             Reason.MALFORMED, f"1 to {MAX_CHAIN} certificates of at most {MAX_CERTIFICATE_BYTES} B", f"{sizes}"
         )
-    return [_parse_one(der) for der in chain_der]
+    return [parse_certificate(der) for der in chain_der]
 
 
-def _parse_one(der: bytes) -> x509.Certificate:
-    """The certificate with every part that the library parses lazily parsed here, so that nothing fails later."""
+def parse_certificate(der: bytes) -> x509.Certificate:
+    """The certificate with every part that the library parses lazily parsed here, so that nothing fails later.
+
+    Raises Rejected.
+    """
     try:
         found = x509.load_der_x509_certificate(der)
         found.public_key()

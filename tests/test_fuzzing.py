@@ -19,9 +19,11 @@ from device.hub.amqp_messages import decode_request
 from device.hub.amqp_nodes import parse_address
 from fuzzing import once, run
 from fuzzing.targets import Target, make, present
-from security import note
+from security import canonical, certificates, note
 from security.errors import Rejected
+from security.identity import create_ca, issue_device, wall_clock_ms
 from security.note import LOG, VerifierKey
+from security.renewal import make_renewal, prove_renewal
 from twin_engine.registry import PatientCard
 from web.asked import MAX_POINTS, Refused, asked
 
@@ -113,3 +115,15 @@ def _folder(path: Path) -> Path:
     folder = path / "corpus"
     folder.mkdir()
     return folder
+
+
+def test_a_certificate_of_a_version_that_there_is_not_is_refused_as_a_renewal(tmp_path: Path) -> None:
+    ca = create_ca(tmp_path / "ca")
+    device = issue_device(ca, "d1", tmp_path / "d")
+    body = canonical.decode(make_renewal(device, certificates.new_key(), wall_clock_ms()), "a renewal")[0]
+    fields = canonical.decode(body, "its fields")
+    marked = fields[4][0].replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x7f", 1)  # version 3 (2) becomes 127
+    assert marked != fields[4][0]
+    spoilt = canonical.encode([canonical.encode([*fields[:4], [marked, *fields[4][1:]], fields[5]]), b"signature"])
+    with pytest.raises(Rejected):
+        prove_renewal(spoilt, ca.trust, wall_clock_ms())
