@@ -8,7 +8,7 @@ an enrolled device, a certificate in force, its own present key, each request on
 from __future__ import annotations
 
 import logging
-import random
+import secrets
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def look(
     """
     ca, told = house_ca.existing(settings), 0
     devices = sorted(due(ca, clock()))
-    random.shuffle(devices)
+    secrets.SystemRandom().shuffle(devices)
     for device in devices:
         if stop is not None and stop.is_set():
             break
