@@ -23,7 +23,7 @@ from twin_engine.messages import ChannelReadings, Message, Readings, Tick
 from twin_engine.model import Generator
 from twin_engine.twin import Twin, fold
 
-DATA = Path("/work/shared/data/vitals_1hz")  # where nothing else is named
+DATA = Path(__file__).resolve().parents[2] / "shared/data/vitals_1hz"  # where nothing else is named
 T0_US = 1_760_000_000_000_000
 FRAME_US, TICK_US = 2_000_000, 250_000
 

@@ -30,7 +30,7 @@ from twin_engine.model import Generator
 from twin_engine.offline import twin_of_recording
 
 RIBBON_JS = Path("web/ui/src/traces/ribbon.js")
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).resolve().parents[2] / "shared/data"
 MINUTES = {"vitals_1hz": 25.0, "wrist_e4": 10.0, "emg_gsr": 2.6}  # of each recording
 GAPS_S = (4.0, 10.0, 25.0, 60.0)
 CALM_S = 30.0  # between gaps; and twice as long before the first, so that something is known
