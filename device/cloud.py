@@ -34,7 +34,7 @@ def renewed_local(state_dir: Path, device_id: str, certificate: bytes, before: b
         known = registry.device(device_id)
         if known.pinned and pin not in known.thumbprints:
             first, second = known.thumbprints
-            kept = old if old in known.thumbprints else first or second
+            kept = old if old and old in known.thumbprints else first or second
             registry.enrol(known.id, pin, kept, enabled=known.enabled)
 
 
